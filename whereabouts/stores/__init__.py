@@ -1,0 +1,1 @@
+"""Where blocks live: one interface, one module a datastore."""
