@@ -1,0 +1,167 @@
+"""ADD and DEL over a store: the lowest free address of each range, given once, and given back.
+
+Invariants, whatever fails or runs at the same time:
+
+* an address has at most one record, in the block that its space and value determine;
+* a block changes only by a write conditional on the revision that was judged;
+* an ADD that fails gives back what it had newly stored, or the runtime's DEL does;
+* a range is called full only after its blocks themselves were looked at.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from whereabouts.addresses import Address
+from whereabouts.block import BlockDamaged, BlockKey
+from whereabouts.changes import Allocation, Assigned, assign, reassign, release
+from whereabouts.commit import Committer
+from whereabouts.deadline import Deadline, DeadlineExceeded
+from whereabouts.errors import WhereaboutsError
+from whereabouts.log import Log
+from whereabouts.owners import Owner
+from whereabouts.pool import Pool, PoolKey
+from whereabouts.ranges import Range
+from whereabouts.search import Hints, Search, pool_for
+from whereabouts.store import Store, StoreError
+
+UNDO_SECONDS = 5.0
+"""The time an ADD that failed has to give back what it had stored."""
+
+
+class RangeFull(WhereaboutsError):
+    """No address of the range is left; the text is the Go plugin's, which tools match on."""
+
+
+class Demand(NamedTuple):
+    """What a network configuration asks for: one address of each range, in order."""
+
+    network_name: str
+    shared: bool
+    ranges: Sequence[Range]
+
+    def pool_key(self, configured: Range) -> PoolKey:
+        """The pool of one of the ranges."""
+        return PoolKey(self.network_name, str(configured.network))
+
+
+class Allocator:
+    """Gives addresses and takes them back."""
+
+    def __init__(self, store: Store, committer: Committer, log: Log) -> None:
+        """An allocator whose changes go through ``committer`` into ``store``."""
+        self._store = store
+        self._committer = committer
+        self._hints = Hints(store, log)
+        self._log = log
+
+    def add(self, demand: Demand, owner: Owner, deadline: Deadline) -> list[Address]:
+        """Give ``owner`` (whose ``range`` is filled in here) an address of each range, in their order.
+
+        A pod's interface that holds an address of a range keeps it. Raises :class:`RangeFull`,
+        :class:`~whereabouts.store.StoreError` or DeadlineExceeded; nothing newly given is kept then.
+        """
+        assigned: list[tuple[BlockKey, Assigned]] = []
+        try:
+            for configured in demand.ranges:
+                assigned.append(self._add_one(demand, configured, owner, deadline))
+        except BaseException:
+            self._undo(assigned, deadline.grace(UNDO_SECONDS))
+            raise
+        return [given.address for _, given in assigned]
+
+    def _add_one(
+        self, demand: Demand, configured: Range, owner: Owner, deadline: Deadline
+    ) -> tuple[BlockKey, Assigned]:
+        key = demand.pool_key(configured)
+        pool = pool_for(self._store, key, demand.shared, deadline, self._log).pool
+        owner = owner._replace(range=key.range)
+        return self._kept(pool, configured, owner, deadline) or self._lowest(
+            pool, configured, owner, deadline
+        )
+
+    def _kept(
+        self, pool: Pool, configured: Range, owner: Owner, deadline: Deadline
+    ) -> tuple[BlockKey, Assigned] | None:
+        for key in self._store.blocks_of_pod(owner.pod_ref, owner.ifname, deadline):
+            if key.space != pool.space or key.version != configured.version:
+                continue
+            try:
+                given = self._committer.commit(key, reassign(owner), deadline)
+            except BlockDamaged as damage:
+                self._log.error(f"{damage}; what it may hold for {owner.pod_ref} is left alone")
+                continue
+            if given is not None:
+                if not configured.contains(int(given.address)):
+                    self._log.verbose(
+                        f"{owner.pod_ref} {owner.ifname} keeps {given.address}, "
+                        f"which range {owner.range} as it is configured now would not give"
+                    )
+                return key, given
+        return None
+
+    def _lowest(
+        self, pool: Pool, configured: Range, owner: Owner, deadline: Deadline
+    ) -> tuple[BlockKey, Assigned]:
+        search = Search(self._store, pool, configured, deadline)
+        try:
+            for key in search.candidates():
+                try:
+                    given = self._committer.commit(key, assign(owner, configured.barred(key.base)), deadline)
+                except BlockDamaged as damage:
+                    self._log.error(f"{damage}; its addresses count as used")
+                    continue
+                if given is None or given.exhausted:
+                    search.exhausted.add(key.base)
+                if given is not None:
+                    if not given.exhausted and pool.is_exhausted(key):
+                        self._hints.forget(key, deadline)
+                    return key, given
+        finally:
+            self._hints.remember(pool, configured, search, deadline)
+        raise RangeFull(configured.full_message())
+
+    def _undo(self, assigned: Sequence[tuple[BlockKey, Assigned]], deadline: Deadline) -> None:
+        for key, given in assigned:
+            if not given.new:
+                continue
+            mine = (given.address, given.owner)
+            try:
+                self.free(key, lambda *record, mine=mine: record == mine, deadline)
+            except WhereaboutsError as error:
+                self._log.error(f"{given.address} of an ADD that failed waits for its DEL: {error}")
+
+    def free(
+        self, key: BlockKey, judged: Callable[[Address, Owner], bool], deadline: Deadline
+    ) -> list[Allocation]:
+        """Free the allocations of a block for which ``judged`` is true, as they stand when it is written."""
+        freed = self._committer.commit(key, release(judged), deadline)
+        if freed:
+            self._hints.forget(key, deadline)
+        return freed
+
+    def delete(
+        self, demand: Demand, container_id: str, ifname: str, network: str, deadline: Deadline
+    ) -> list[Allocation]:
+        """Take back what the attachment holds; nothing there is a success.
+
+        What it holds is every record of that container ID and interface that lies in one of the ranges
+        or was made for the same CNI ``network`` (its ranges may have been edited since). All blocks are
+        tried before the first error is raised.
+        """
+        networks = [configured.network for configured in demand.ranges]
+
+        def held(address: Address, record: Owner) -> bool:
+            return record.belongs_to(container_id, ifname) and (
+                record.network == network or any(address in one for one in networks)
+            )
+
+        freed: list[Allocation] = []
+        failures: list[WhereaboutsError] = []
+        for key in self._store.blocks_of_attachment(container_id, ifname, deadline):
+            try:
+                freed += self.free(key, held, deadline)
+            except (StoreError, DeadlineExceeded, BlockDamaged) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return freed

@@ -1,0 +1,147 @@
+"""The pool: one range of one network as people see it, with hints about its blocks.
+
+A pool is never an authority on an address. It says in which space the range lives, which must not
+change while the range has allocations, and remembers blocks in which a search found nothing left.
+"""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+from typing import NamedTuple, Self
+from zlib import crc32
+
+from whereabouts._bitmap import Bitmap
+from whereabouts._codec import CodecError, decode, encode
+from whereabouts.addresses import Address
+from whereabouts.block import BLOCK_SIZE, BlockKey, Space
+from whereabouts.ranges import Range
+
+MAX_VIEWS = 16
+"""Views a pool remembers hints for; the oldest gives way."""
+
+
+class PoolKey(NamedTuple):
+    """Which pool: a network name (may be empty) and a range, as the text of its network."""
+
+    network_name: str
+    range: str
+
+    @property
+    def name(self) -> str:
+        """The name of the IPPool object, spelled as the Go plugin spells it: ``blue-10.0.0.0-8``."""
+        text = self.range.replace(":", "-").replace("/", "-")
+        return f"{self.network_name}-{text}" if self.network_name else text
+
+
+class Pool:
+    """A range's space and hints; a value: changes give a new one.
+
+    ``shared`` tells whether the range shares the space of its network (``enable_overlapping_ranges``).
+
+    The hints are bitmaps of exhausted blocks, one bit a block in address order. Configurations of one
+    range may differ in bounds and excludes, so what is exhausted for one is not for another: the hints
+    are kept by *view* (see :func:`view_of`). A bit that is set without need costs a read and, until it
+    is cleared, the lowest-first order; it never makes a range full, because the blocks are looked at
+    before that is said.
+    """
+
+    __slots__ = ("_first", "_last", "_version", "exhausted", "key", "shared")
+
+    def __init__(self, key: PoolKey, shared: bool, exhausted: Mapping[str, Bitmap] | None = None) -> None:
+        """A pool, with the hints of each view."""
+        self.key = key
+        self.shared = shared
+        self.exhausted: Mapping[str, Bitmap] = dict(exhausted or {})
+        network = ip_network(key.range)
+        self._version = network.version
+        self._first, self._last = int(network.network_address), int(network.broadcast_address)
+
+    @classmethod
+    def with_hints(cls, key: PoolKey, shared: bool, hints: str) -> Self:
+        """The pool with hints as :meth:`hints` wrote them; those that cannot be read are dropped."""
+        pool = cls(key, shared)
+        exhausted = {}
+        for entry in hints.split():
+            view, _, text = entry.partition("=")
+            try:
+                exhausted[view] = decode(text, pool.blocks)
+            except CodecError:
+                continue
+        pool.exhausted = exhausted
+        return pool
+
+    def hints(self) -> str:
+        """The hints as text: ``view=bitmap``, separated by blanks."""
+        return " ".join(f"{view}={encode(bitmap)}" for view, bitmap in self.exhausted.items())
+
+    @property
+    def space(self) -> Space:
+        """The space in which the range's addresses are given once."""
+        return Space(self.key.network_name, "" if self.shared else self.key.range)
+
+    def first_unexhausted(self, view: str, base: int) -> int | None:
+        """The first block at or after ``base`` that is not known to be exhausted; None past the end."""
+        hints = self.exhausted.get(view)
+        index = self._index(base)
+        if hints is None or index is None:
+            return base
+        free = hints.first_free(index)
+        return None if free is None else base + (free - index) * BLOCK_SIZE
+
+    def is_exhausted(self, key: BlockKey) -> bool:
+        """Whether any view calls this block exhausted; False for a block of another space."""
+        index = self._index(key.base)
+        if key.space != self.space or key.version != self._version or index is None:
+            return False
+        return any(hints.test(index) for hints in self.exhausted.values())
+
+    def exhausted_count(self, view: str) -> int:
+        """How many blocks this view calls exhausted."""
+        hints = self.exhausted.get(view)
+        return 0 if hints is None else hints.count()
+
+    def with_exhausted(self, view: str, bases: Iterable[int]) -> Self:
+        """The pool in which ``view`` calls the blocks that begin at ``bases`` exhausted."""
+        views = {name: hints for name, hints in self.exhausted.items() if name != view}
+        while len(views) >= MAX_VIEWS:
+            del views[next(iter(views))]
+        hints = self.exhausted.get(view)
+        views[view] = Bitmap(self.blocks) if hints is None else hints.copy()
+        for base in bases:
+            index = self._index(base)
+            if index is None:
+                raise ValueError(f"no block of {self.key.range} begins at {base}")
+            views[view].set(index)
+        return type(self)(self.key, self.shared, views)
+
+    def without_exhausted(self, base: int) -> Self:
+        """The pool in which no view calls the block at ``base`` exhausted."""
+        index = self._index(base)
+        views = {name: hints.copy() for name, hints in self.exhausted.items()}
+        if index is not None:
+            for hints in views.values():
+                hints.clear(index)
+        left = {name: hints for name, hints in views.items() if hints.count()}
+        return type(self)(self.key, self.shared, left)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the range touches."""
+        return self._last // BLOCK_SIZE - self._first // BLOCK_SIZE + 1
+
+    def covers(self, address: Address) -> bool:
+        """Whether the range's network holds the address."""
+        return address.version == self._version and self._first <= int(address) <= self._last
+
+    def _index(self, base: int) -> int | None:
+        index = base // BLOCK_SIZE - self._first // BLOCK_SIZE
+        return index if 0 <= index < self.blocks else None
+
+
+def view_of(configured: Range) -> str:
+    """A short name for what a configuration may give of its range: equal views, equal hints.
+
+    Two views that share a name by accident (one in four thousand million) disturb only the order in
+    which addresses are given.
+    """
+    text = f"{configured.usable} {configured.dot_zero_barred}"
+    return f"{crc32(text.encode()):08x}"

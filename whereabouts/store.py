@@ -1,0 +1,125 @@
+"""The store interface: what the allocator asks of a datastore.
+
+A store keeps blocks and pools under their names, each with a revision, and writes one only if its
+revision still is the one that was read. Nothing else is asked for safety: no lock, no transaction over
+several blocks, no clock. What a store derives from the blocks (indexes, caches) is its own affair.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple, Protocol, TypeAlias
+
+from whereabouts._bitmap import Bitmap
+from whereabouts.block import Block, BlockDamaged, BlockKey, Space
+from whereabouts.deadline import Deadline
+from whereabouts.errors import WhereaboutsError
+from whereabouts.pool import Pool, PoolKey
+
+Revision: TypeAlias = int | str
+
+
+class StoreError(WhereaboutsError):
+    """The store did not do what it was asked; nothing was changed."""
+
+
+class Unavailable(StoreError):
+    """The store cannot be reached or cannot write just now: worth another try later."""
+
+
+class StoreDamaged(StoreError):
+    """The store can be reached, but not read: a person has to look at it."""
+
+
+class Conflict(StoreError):
+    """Somebody else wrote since the revision that this write was conditional on."""
+
+
+class Unsettled(WhereaboutsError):
+    """The answer to a write was lost: it may have been done. Only reading again tells."""
+
+
+class StoredBlock(NamedTuple):
+    """A block as it was read. ``block`` is None and ``damage`` says why where it cannot be trusted."""
+
+    key: BlockKey
+    revision: Revision
+    block: Block | None
+    damage: str = ""
+
+    def trusted(self) -> Block:
+        """The block; raises :class:`~whereabouts.block.BlockDamaged` where it cannot be trusted."""
+        if self.block is None:
+            raise BlockDamaged(self.damage)
+        return self.block
+
+
+class StoredPool(NamedTuple):
+    """A pool as it was read."""
+
+    revision: Revision
+    pool: Pool
+
+
+class Store(Protocol):
+    """A datastore. Every call may raise :class:`Unavailable`, :class:`StoreDamaged` or DeadlineExceeded."""
+
+    conflict_pause: float
+    """The longest wait before the first repetition of a write that met a conflict, in seconds."""
+
+    def read_block(self, key: BlockKey, deadline: Deadline, *, fresh: bool = False) -> StoredBlock | None:
+        """The block, or None if it was never written.
+
+        A store may answer from what it knows; with ``fresh`` it answers with what holds now.
+        """
+        ...
+
+    def write_block(
+        self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
+    ) -> StoredBlock:
+        """Write the block if the stored one still is ``previous`` (None: if there is none).
+
+        Durable when it returns. Raises :class:`Conflict`, or :class:`Unsettled` if the answer was lost.
+        """
+        ...
+
+    def blocks(self, deadline: Deadline) -> Iterator[StoredBlock]:
+        """Every block, by space, family and address."""
+        ...
+
+    def bitmaps(
+        self, space: Space, version: int, first: int, last: int, deadline: Deadline
+    ) -> Iterator[tuple[BlockKey, Bitmap | None]]:
+        """The used offsets of the blocks whose base lies in first..last, in order, as they hold now.
+
+        None stands for a damaged block. Cheaper than :meth:`blocks`, since owners are left out.
+        """
+        ...
+
+    def blocks_of_pod(self, pod_ref: str, ifname: str, deadline: Deadline) -> Collection[BlockKey]:
+        """Blocks that may hold records of this pod's interface; some may be missing."""
+        ...
+
+    def blocks_of_attachment(
+        self, container_id: str, ifname: str, deadline: Deadline
+    ) -> Collection[BlockKey]:
+        """Blocks that may hold records of this attachment; none is missing."""
+        ...
+
+    def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
+        """The pool, or None if there is none."""
+        ...
+
+    def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
+        """Create the pool; where somebody else was faster, theirs is returned."""
+        ...
+
+    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
+        """Write the pool if the stored one still is ``previous``; raises :class:`Conflict`."""
+        ...
+
+    def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
+        """The pools of one network name, or every pool; by name."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and files. Twice is once."""
+        ...

@@ -1,0 +1,337 @@
+"""The embedded store: one SQLite file on one machine, for any number of processes at once.
+
+Write-ahead log with ``synchronous=FULL``: what a call reported is on the disk. Beside the blocks stand
+two tables derived from them in the same transaction: which block holds records of which pod and of
+which attachment. Nothing else is kept in memory, so every answer is fresh.
+"""
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from whereabouts._bitmap import Bitmap
+from whereabouts._codec import CodecError, decode_bytes
+from whereabouts.block import BLOCK_SIZE, Block, BlockDamaged, BlockKey, Space
+from whereabouts.deadline import Deadline
+from whereabouts.pool import Pool, PoolKey
+from whereabouts.store import Conflict, StoreDamaged, StoredBlock, StoredPool, Unavailable
+
+APPLICATION_ID = 0x57414950
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE blocks (
+  name TEXT NOT NULL PRIMARY KEY,
+  network_name TEXT NOT NULL,
+  own_range TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  base BLOB NOT NULL,
+  revision INTEGER NOT NULL,
+  allocated INTEGER NOT NULL,
+  bitmap BLOB NOT NULL,
+  owners BLOB NOT NULL
+);
+CREATE UNIQUE INDEX blocks_in_order ON blocks (network_name, own_range, version, base);
+CREATE TABLE records (
+  block INTEGER NOT NULL,
+  offset INTEGER NOT NULL,
+  pod_ref TEXT NOT NULL,
+  container_id TEXT NOT NULL,
+  ifname TEXT NOT NULL,
+  PRIMARY KEY (block, offset)
+) WITHOUT ROWID;
+CREATE INDEX records_of_pod ON records (pod_ref, ifname);
+CREATE INDEX records_of_attachment ON records (container_id, ifname);
+CREATE TABLE pools (
+  name TEXT NOT NULL PRIMARY KEY,
+  network_name TEXT NOT NULL,
+  range TEXT NOT NULL,
+  shared INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  exhausted TEXT NOT NULL
+);
+"""
+_KEY = "network_name, own_range, version, base"
+_TRANSIENT = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
+_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_BUSY_PAUSE = 0.02
+
+
+class SqliteStore:
+    """A store in one file; see :class:`whereabouts.store.Store`. One connection, one thread at a time."""
+
+    conflict_pause = 0.005
+
+    def __init__(self, path: str, deadline: Deadline) -> None:
+        """Open the file, which is created with its directories (0700) and schema where it is missing.
+
+        Raises :class:`~whereabouts.store.Unavailable` or :class:`~whereabouts.store.StoreDamaged`.
+        """
+        self._path = path
+        with self._translated(deadline):
+            _create_file(path)
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(deadline)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def close(self) -> None:
+        """See :class:`~whereabouts.store.Store`."""
+        self._connection.close()
+
+    # ------------------------------------------------------------------ blocks
+
+    def read_block(self, key: BlockKey, deadline: Deadline, *, fresh: bool = False) -> StoredBlock | None:
+        """See :class:`~whereabouts.store.Store`; always fresh."""
+        query = "SELECT revision, bitmap, owners FROM blocks WHERE name = ?"
+        with self._translated(deadline):
+            row = self._connection.execute(query, (key.name,)).fetchone()
+        return None if row is None else _stored_block(key, *row)
+
+    def write_block(
+        self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
+    ) -> StoredBlock:
+        """See :class:`~whereabouts.store.Store`."""
+        halves = (len(block), block.bitmap(), block.owners())
+        with self._translated(deadline), self._transaction():
+            if previous is None:
+                revision = 1
+                written = self._connection.execute(
+                    "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (key.name, *key.space, key.version, _sortable(key.base), revision, *halves),
+                )
+            else:
+                revision = int(previous.revision) + 1
+                written = self._connection.execute(
+                    "UPDATE blocks SET revision = ?, allocated = ?, bitmap = ?, owners = ?"
+                    " WHERE name = ? AND revision = ?",
+                    (revision, *halves, key.name, previous.revision),
+                )
+            if written.rowcount != 1:
+                raise Conflict(f"block {key.name} was written by another process")
+            before = previous.trusted() if previous else Block(key, {})
+            self._index(before, block)
+        return StoredBlock(key, revision, block)
+
+    def _index(self, before: Block, after: Block) -> None:
+        (rowid,) = self._connection.execute(
+            "SELECT rowid FROM blocks WHERE name = ?", (after.key.name,)
+        ).fetchone()
+        gone = [(rowid, offset) for offset, owner in before if after.owner(offset) != owner]
+        come = [
+            (rowid, offset, owner.pod_ref, owner.container_id, owner.ifname)
+            for offset, owner in after
+            if before.owner(offset) != owner
+        ]
+        self._connection.executemany("DELETE FROM records WHERE block = ? AND offset = ?", gone)
+        self._connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", come)
+
+    def blocks(self, deadline: Deadline) -> Iterator[StoredBlock]:
+        """See :class:`~whereabouts.store.Store`."""
+        query = f"SELECT {_KEY} FROM blocks ORDER BY {_KEY}"  # noqa: S608
+        with self._translated(deadline):
+            rows = self._connection.execute(query).fetchall()
+        for row in rows:
+            stored = self.read_block(_block_key(row), deadline)
+            if stored is not None:
+                yield stored
+
+    def bitmaps(
+        self, space: Space, version: int, first: int, last: int, deadline: Deadline
+    ) -> Iterator[tuple[BlockKey, Bitmap | None]]:
+        """See :class:`~whereabouts.store.Store`."""
+        query = (
+            "SELECT base, bitmap FROM blocks WHERE network_name = ? AND own_range = ? AND version = ?"
+            " AND base BETWEEN ? AND ? ORDER BY base"
+        )
+        values = (*space, version, _sortable(first), _sortable(last))
+        with self._translated(deadline):
+            rows = self._connection.execute(query, values)
+            for base, bitmap in rows:
+                yield BlockKey(space, version, int.from_bytes(base)), _bitmap(bitmap)
+
+    def blocks_of_pod(self, pod_ref: str, ifname: str, deadline: Deadline) -> Collection[BlockKey]:
+        """See :class:`~whereabouts.store.Store`; none is missing here."""
+        return self._blocks_where("pod_ref = ? AND ifname = ?", (pod_ref, ifname), deadline)
+
+    def blocks_of_attachment(
+        self, container_id: str, ifname: str, deadline: Deadline
+    ) -> Collection[BlockKey]:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._blocks_where("container_id = ? AND ifname = ?", (container_id, ifname), deadline)
+
+    def _blocks_where(
+        self, condition: str, values: tuple[str, str], deadline: Deadline
+    ) -> Collection[BlockKey]:
+        query = (
+            f"SELECT {_KEY} FROM blocks WHERE rowid IN (SELECT block FROM records WHERE {condition})"  # noqa: S608
+            f" ORDER BY {_KEY}"
+        )
+        with self._translated(deadline):
+            return [_block_key(row) for row in self._connection.execute(query, values)]
+
+    # ------------------------------------------------------------------- pools
+
+    def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
+        """See :class:`~whereabouts.store.Store`."""
+        found = self._pools_where("name = ?", (key.name,), deadline)
+        return found[0] if found else None
+
+    def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
+        """See :class:`~whereabouts.store.Store`."""
+        values = (pool.key.name, *pool.key, pool.shared, 1, pool.hints())
+        with self._translated(deadline), self._transaction():
+            self._connection.execute(
+                "INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values
+            )
+        stored = self.read_pool(pool.key, deadline)
+        if stored is None:
+            raise Unavailable(f"{self._path}: pool {pool.key.name} was deleted while it was being made")
+        return stored
+
+    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
+        """See :class:`~whereabouts.store.Store`."""
+        with self._translated(deadline), self._transaction():
+            written = self._connection.execute(
+                "UPDATE pools SET revision = revision + 1, exhausted = ? WHERE name = ? AND revision = ?",
+                (pool.hints(), pool.key.name, previous.revision),
+            )
+            if written.rowcount != 1:
+                raise Conflict(f"pool {pool.key.name} was written by another process")
+
+    def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
+        """See :class:`~whereabouts.store.Store`."""
+        if network_name is None:
+            return self._pools_where("TRUE", (), deadline)
+        return self._pools_where("network_name = ?", (network_name,), deadline)
+
+    def _pools_where(self, condition: str, values: tuple[str, ...], deadline: Deadline) -> list[StoredPool]:
+        query = (
+            f"SELECT revision, network_name, range, shared, exhausted FROM pools WHERE {condition}"  # noqa: S608
+            " ORDER BY name"
+        )
+        with self._translated(deadline):
+            return [_stored_pool(*row) for row in self._connection.execute(query, values)]
+
+    # -------------------------------------------------------------- connection
+
+    def _prepare(self, deadline: Deadline) -> None:
+        """Bring a new file to WAL and the present schema; refuse a file that is something else."""
+        while True:
+            try:
+                self._set_timeout(deadline)
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                if self._schema_version() == 0:
+                    self._create_schema()
+                break
+            except sqlite3.OperationalError as error:
+                # Two processes that turn a new file to WAL at once: SQLite does not wait for that lock.
+                if _primary(error) not in _TRANSIENT:
+                    raise
+                deadline.pause(_BUSY_PAUSE, f"{self._path} is locked by another process")
+        version = self._schema_version()
+        if version != SCHEMA_VERSION:
+            raise StoreDamaged(
+                f"{self._path} has schema version {version}, this program knows {SCHEMA_VERSION}: "
+                "use the version of whereabouts that wrote it, or another local.path"
+            )
+
+    def _schema_version(self) -> int:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
+        if application not in (0, APPLICATION_ID) or (version and application == 0):
+            raise StoreDamaged(f"{self._path} is the database of another program: choose another local.path")
+        return int(version)
+
+    def _create_schema(self) -> None:
+        with self._transaction():
+            if self._schema_version() == 0:
+                for statement in _SCHEMA.split(";"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _set_timeout(self, deadline: Deadline) -> None:
+        left = deadline.remaining(f"{self._path} is locked by another process")
+        self._connection.execute(f"PRAGMA busy_timeout = {max(1, min(int(left * 1000), 2**31 - 1))}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        # IMMEDIATE: the write lock is taken where waiting for it is still possible.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _translated(self, deadline: Deadline) -> Iterator[None]:
+        """Bound what SQLite may wait, and put its errors in the words of this project."""
+        try:
+            if hasattr(self, "_connection"):
+                self._set_timeout(deadline)
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise _translate(self._path, error) from error
+
+
+def _create_file(path: str) -> None:
+    """Make the file 0600 before SQLite would make it with the process's umask; its log takes that over."""
+    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+
+def _primary(error: Exception) -> str:
+    """The name of SQLite's primary result code: SQLITE_BUSY for SQLITE_BUSY_SNAPSHOT."""
+    return "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
+
+
+def _translate(path: str, error: Exception) -> Unavailable | StoreDamaged:
+    name = _primary(error)
+    if name in _DAMAGED:
+        return StoreDamaged(
+            f"{path} is damaged ({error}): stop its users, keep a copy, and restore it from a backup "
+            "or with sqlite3's .recover"
+        )
+    if name in _TRANSIENT:
+        return Unavailable(f"{path} is locked by another process: {error}")
+    if name == "SQLITE_FULL":
+        return Unavailable(f"{path} cannot grow, the disk is full: make room on it")
+    if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM") or isinstance(error, PermissionError):
+        return Unavailable(
+            f"{path} cannot be opened for writing ({error}): look at its owner, mode and mount"
+        )
+    return Unavailable(f"{path}: {error}")
+
+
+def _sortable(base: int) -> bytes:
+    return base.to_bytes(16)
+
+
+def _block_key(row: tuple[str, str, int, bytes]) -> BlockKey:
+    network_name, own_range, version, base = row
+    return BlockKey(Space(network_name, own_range), version, int.from_bytes(base))
+
+
+def _stored_block(key: BlockKey, revision: int, bitmap: bytes, owners: bytes) -> StoredBlock:
+    try:
+        return StoredBlock(key, revision, Block.from_halves(key, bitmap, owners))
+    except BlockDamaged as damage:
+        return StoredBlock(key, revision, None, str(damage))
+
+
+def _bitmap(data: bytes) -> Bitmap | None:
+    try:
+        return decode_bytes(data, BLOCK_SIZE)
+    except CodecError:
+        return None
+
+
+def _stored_pool(revision: int, network_name: str, range_text: str, shared: int, hints: str) -> StoredPool:
+    return StoredPool(revision, Pool.with_hints(PoolKey(network_name, range_text), bool(shared), hints))

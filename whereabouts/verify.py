@@ -1,0 +1,102 @@
+"""CHECK and STATUS: is what was given still recorded, and could an ADD be served?"""
+
+from collections.abc import Collection
+
+from whereabouts.addresses import Address
+from whereabouts.allocator import Demand
+from whereabouts.block import BlockKey
+from whereabouts.deadline import Deadline
+from whereabouts.errors import WhereaboutsError
+from whereabouts.owners import Owner
+from whereabouts.pool import Pool
+from whereabouts.ranges import Range
+from whereabouts.search import Search
+from whereabouts.store import Store
+
+
+class CheckFailed(WhereaboutsError):
+    """The records and the previous result of an attachment do not agree (CNI SPEC, CHECK)."""
+
+
+class RangeExhausted(WhereaboutsError):
+    """An ADD could not be served, because a range has no address left (CNI SPEC, STATUS)."""
+
+
+def check(
+    store: Store,
+    demand: Demand,
+    container_id: str,
+    ifname: str,
+    reported: Collection[Address],
+    deadline: Deadline,
+) -> None:
+    """Compare the addresses that an earlier ADD reported with the records, both ways.
+
+    ``reported`` may hold addresses of other plugins: those that no range would give are passed over. Raises
+    :class:`CheckFailed` with everything that is wrong.
+    """
+    faults = []
+    recorded = _recorded(store, container_id, ifname, deadline)
+    for configured in demand.ranges:
+        network = configured.network
+        here = [
+            address
+            for address in reported
+            if address in network and (address in recorded or configured.contains(int(address)))
+        ]
+        missing = [address for address in here if address not in recorded]
+        faults += [_who_has(store, demand, configured, address, deadline) for address in missing]
+        faults += [
+            f"{address} is recorded for {ifname}, but prevResult does not have it"
+            for address, owner in recorded.items()
+            if owner.range == str(network) and address not in here
+        ]
+        if not here and not any(owner.range == str(network) for owner in recorded.values()):
+            faults.append(
+                f"no address of range {network} is recorded for {ifname} of container {container_id}"
+            )
+    if faults:
+        raise CheckFailed("; ".join(faults))
+
+
+def _recorded(store: Store, container_id: str, ifname: str, deadline: Deadline) -> dict[Address, Owner]:
+    recorded = {}
+    for key in store.blocks_of_attachment(container_id, ifname, deadline):
+        stored = store.read_block(key, deadline, fresh=True)
+        for offset, owner in stored.trusted() if stored else ():
+            if owner.belongs_to(container_id, ifname):
+                recorded[key.address(offset)] = owner
+    return recorded
+
+
+def _who_has(store: Store, demand: Demand, configured: Range, address: Address, deadline: Deadline) -> str:
+    key = BlockKey.of(_pool(store, demand, configured, deadline).space, address)
+    stored = store.read_block(key, deadline, fresh=True)
+    owner = stored.trusted().owner(key.offset(address)) if stored else None
+    if owner is None:
+        return f"{address} is in prevResult, but it is not recorded: another pod may be given it"
+    return f"{address} is in prevResult, but it is recorded for {owner.pod_ref} {owner.ifname}"
+
+
+def _pool(store: Store, demand: Demand, configured: Range, deadline: Deadline) -> Pool:
+    key = demand.pool_key(configured)
+    stored = store.read_pool(key, deadline)
+    return Pool(key, demand.shared) if stored is None else stored.pool
+
+
+def status(store: Store, demand: Demand, deadline: Deadline) -> None:
+    """Whether each range has an address left. Raises :class:`RangeExhausted` naming those without."""
+    full = []
+    for configured in demand.ranges:
+        search = Search(store, _pool(store, demand, configured, deadline), configured, deadline)
+        if not any(_has_room(store, key, configured, deadline) for key in search.candidates()):
+            full.append(str(configured.network))
+    if full:
+        raise RangeExhausted(f"no address is left in {', '.join(full)}")
+
+
+def _has_room(store: Store, key: BlockKey, configured: Range, deadline: Deadline) -> bool:
+    stored = store.read_block(key, deadline, fresh=True)
+    if stored is None:
+        return True
+    return stored.block is not None and stored.block.lowest_free(configured.barred(key.base)) is not None
