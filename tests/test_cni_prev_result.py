@@ -81,8 +81,9 @@ def test_damaged_result_fails_check_but_not_del(result: object, problem: str) ->
 
 
 def test_del_gets_what_can_be_read_of_a_damaged_result() -> None:
-    found = prev_result_if_any({"prevResult": {"ips": [{"address": "x"}, {"address": "10.0.0.5/8"}]}})
-    assert (found.state, found.addresses) == ("damaged", (V4,))
+    entries = [{"address": "x"}, {"address": "10.0.0.5/8"}, {"address": "y"}]
+    found = prev_result_if_any({"prevResult": {"ips": entries}})
+    assert found == PrevResult("damaged", (V4,), "ips[0]: " + bad_address("x"))
 
 
 JSON = st.recursive(
