@@ -1,7 +1,6 @@
 """The environment of a CNI call: which variables a command needs, and what may stand in them."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from whereabouts.cni.errors import INVALID_ENVIRONMENT, CniError
 from whereabouts.cni.names import check_container_id, check_interface_name
@@ -17,23 +16,12 @@ _REQUIRED: tuple[tuple[str, frozenset[str], Callable[[str], None] | None], ...] 
 )
 
 
-class Environment(NamedTuple):
-    """The variables of one call; a variable that is not set is the empty text."""
-
-    command: str
-    container_id: str
-    netns: str
-    ifname: str
-    args: str
-    netns_override: bool
-
-
-def read_environment(environment: Mapping[str, str]) -> Environment:
-    """Take the parameters of a call from its environment variables (CNI SPEC, section 2, "Parameters").
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Check the parameters of a call in its environment variables (CNI SPEC, section 2, "Parameters").
 
     What a command does not need is not checked. As in the CNI library, the first variable with a value
-    that cannot be ends the reading, and those that are missing are reported together. An unknown
-    command passes: it is only known to be wrong after the configuration was read.
+    that cannot be ends the check, and those that are missing are reported together. An unknown command
+    passes: it is only reported after the configuration was read.
     Raises :class:`CniError` (code 4).
     """
     command = environment.get("CNI_COMMAND", "")
@@ -48,11 +36,3 @@ def read_environment(environment: Mapping[str, str]) -> Environment:
             check(value)
     if missing:
         raise CniError(INVALID_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
-    return Environment(
-        command,
-        environment.get("CNI_CONTAINERID", ""),
-        environment.get("CNI_NETNS", ""),
-        environment.get("CNI_IFNAME", ""),
-        environment.get("CNI_ARGS", ""),
-        environment.get("CNI_NETNS_OVERRIDE", "").upper() in ("TRUE", "1"),
-    )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from whereabouts.cni.environment import COMMANDS, read_environment
+from whereabouts.cni.environment import COMMANDS, check_environment
 from whereabouts.cni.errors import DECODING_FAILURE, INVALID_ENVIRONMENT, CniError, shorten
 from whereabouts.cni.json_object import JsonError, decode_object, text_member
 from whereabouts.cni.names import check_network_name
@@ -39,16 +39,17 @@ def read_request(environment: Mapping[str, str], stdin: bytes) -> Request:
     The caller bounds the length of ``stdin``; for VERSION it is ignored. Raises :class:`CniError` and
     nothing else; :func:`version_of` tells in which version to print it.
     """
-    call = read_environment(environment)
-    if call.command == "VERSION":
-        return Request(*call, network="", cni_version=LATEST, config={}, stdin=b"")
+    check_environment(environment)
+    command = environment["CNI_COMMAND"]
+    if command == "VERSION":
+        return _request(environment, "", LATEST, {}, b"")
     config, network = _read_network(stdin)
-    if call.command not in COMMANDS:
-        raise CniError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {shorten(call.command)}")
+    if command not in COMMANDS:
+        raise CniError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {shorten(command)}")
     version = _declared_version(config)
     require_supported(version)
-    require_command(call.command, version)
-    return Request(*call, network, version, config, stdin)
+    require_command(command, version)
+    return _request(environment, network, version, config, stdin)
 
 
 def version_of(stdin: bytes) -> str:
@@ -79,3 +80,20 @@ def _declared_version(config: Mapping[str, object]) -> str:
         return text_member(config, "cniVersion") or OLDEST
     except JsonError as error:
         raise CniError(DECODING_FAILURE, f"decoding version from network config: {error}") from error
+
+
+def _request(
+    environment: Mapping[str, str], network: str, version: str, config: dict[str, object], stdin: bytes
+) -> Request:
+    return Request(
+        command=environment["CNI_COMMAND"],
+        container_id=environment.get("CNI_CONTAINERID", ""),
+        netns=environment.get("CNI_NETNS", ""),
+        ifname=environment.get("CNI_IFNAME", ""),
+        args=environment.get("CNI_ARGS", ""),
+        netns_override=environment.get("CNI_NETNS_OVERRIDE", "").upper() in ("TRUE", "1"),
+        network=network,
+        cni_version=version,
+        config=config,
+        stdin=stdin,
+    )
