@@ -8,8 +8,9 @@ Invariants, whatever fails or runs at the same time:
 * a range is called full only after its blocks themselves were looked at.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from whereabouts.addresses import Address
 from whereabouts.block import BlockDamaged, BlockKey
@@ -23,6 +24,7 @@ from whereabouts.pool import Pool, PoolKey
 from whereabouts.ranges import Range
 from whereabouts.search import Hints, Search, pool_for
 from whereabouts.store import Store, StoreError
+from whereabouts.values import NamedTuple
 
 UNDO_SECONDS = 5.0
 """The time an ADD that failed has to give back what it had stored."""

@@ -7,18 +7,22 @@ and the packed owners. Each half carries a checksum, and the owners carry one of
 halves which do not belong together are noticed.
 """
 
-import re
+from __future__ import annotations
+
 import struct
 from binascii import crc32
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple, Self
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import CodecError, decode_bytes, encode_bytes
 from whereabouts.addresses import Address, Network
 from whereabouts.errors import WhereaboutsError
 from whereabouts.owners import Owner, OwnersError, pack, unpack
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Self
 
 BLOCK_SIZE = 256
 """Addresses in a block: a /24 in IPv4, a /120 in IPv6."""
@@ -26,7 +30,8 @@ BLOCK_SIZE = 256
 _OFFSET_MASK = BLOCK_SIZE - 1
 _OFFSET_BITS = 8
 _HALVES = struct.Struct("<II")
-_PLAIN_NETWORK_NAME = re.compile(r"(?!own-|hex-)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_LONGEST_LABEL = 63
 _OWN_RANGE_LABEL = "own-"
 _HEX_LABEL = "hex-"
 _HEX_DIGITS = 56
@@ -211,7 +216,12 @@ def _spelled_out(address: Address) -> str:
 
 
 def _network_label(network_name: str) -> str:
-    if _PLAIN_NETWORK_NAME.fullmatch(network_name):
+    plain = _LABEL_CHARACTERS.issuperset(network_name) and len(network_name) <= _LONGEST_LABEL
+    if (
+        plain
+        and network_name.strip("-") == network_name
+        and network_name[:4] not in (_OWN_RANGE_LABEL, _HEX_LABEL)
+    ):
         return network_name
     digits = network_name.encode().hex()
     chunks = [digits[at : at + _HEX_DIGITS] for at in range(0, len(digits), _HEX_DIGITS)]

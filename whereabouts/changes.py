@@ -1,12 +1,16 @@
 """The changes that calls make to one block: pure functions from a block to its next value."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from whereabouts.addresses import Address
 from whereabouts.block import Block, Interval
-from whereabouts.commit import Change
 from whereabouts.owners import Owner
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from whereabouts.commit import Change
 
 
 class Assigned(NamedTuple):
@@ -23,6 +27,7 @@ class Assigned(NamedTuple):
 
 
 Allocation = tuple[Address, Owner]
+"""An address and who holds it."""
 
 
 def assign(owner: Owner, barred: Sequence[Interval]) -> Change[Assigned | None]:

@@ -1,5 +1,7 @@
 """GC: freeing what attachments left that the runtime no longer knows (CNI SPEC 1.1, GC)."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 
 from whereabouts.allocator import Allocator

@@ -1,20 +1,24 @@
 """Carrying a change of one block into the store, whoever else writes there at the same time."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Protocol, TypeVar
 
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey
 from whereabouts.deadline import Deadline
 from whereabouts.store import Conflict, Store, StoredBlock, Unsettled
+from whereabouts.values import TYPE_CHECKING, Protocol
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing import TypeVar
 
-Change = Callable[[Block], tuple[Block, T]]
-"""A pure function from a block to its next value and an outcome; the same block means: nothing to write.
+    T = TypeVar("T")
+    Change = Callable[[Block], tuple[Block, T]]
+    """A pure function from a block to its next value and an outcome; the same block: nothing to write.
 
-It may be called several times, on other values of the block each time, and only the outcome of the
-call whose block was stored counts.
-"""
+    It may be called several times, on other values of the block each time, and only the outcome of the
+    call whose block was stored counts.
+    """
 
 MAX_PAUSE = 1.0
 """The longest wait before a write is tried again, in seconds."""
@@ -30,7 +34,6 @@ class Committer(Protocol):
         be trusted, :class:`~whereabouts.store.StoreError` and
         :class:`~whereabouts.deadline.DeadlineExceeded`.
         """
-        ...
 
 
 class DirectCommitter:

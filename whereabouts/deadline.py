@@ -1,11 +1,16 @@
 """The time by which a call must have answered."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from time import monotonic, sleep
-from typing import Self
 
 from whereabouts.errors import WhereaboutsError
+from whereabouts.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class DeadlineExceeded(WhereaboutsError):
@@ -35,7 +40,7 @@ class Deadline:
         """A deadline too far away to matter, for work that a person started and can stop."""
         return cls(10 * 365 * 86400.0)
 
-    def grace(self, seconds: float) -> "Deadline":
+    def grace(self, seconds: float) -> Deadline:
         """A deadline ``seconds`` from now on the same clock, for cleaning up when this one is over."""
         return Deadline(seconds, clock=self._clock, sleep=self._sleep)
 

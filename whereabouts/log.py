@@ -1,5 +1,7 @@
 """Log lines in the Go plugin's form: ``<RFC 3339 local time> [<level>] <message>``."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable

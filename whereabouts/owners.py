@@ -16,11 +16,13 @@ Layout, integers little-endian::
 The columns stand in the order of the fields of :class:`Owner`.
 """
 
+from __future__ import annotations
+
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from whereabouts.errors import WhereaboutsError
+from whereabouts.values import NamedTuple
 
 MAX_OWNERS = 256
 _COUNT = struct.Struct("<H")

@@ -4,9 +4,10 @@ A pool is never an authority on an address. It says in which space the range liv
 change while the range has allocations, and remembers blocks in which a search found nothing left.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
-from typing import NamedTuple, Self
 from zlib import crc32
 
 from whereabouts._bitmap import Bitmap
@@ -14,6 +15,10 @@ from whereabouts._codec import CodecError, decode, encode
 from whereabouts.addresses import Address
 from whereabouts.block import BLOCK_SIZE, BlockKey, Space
 from whereabouts.ranges import Range
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Self
 
 MAX_VIEWS = 16
 """Views a pool remembers hints for; the oldest gives way."""

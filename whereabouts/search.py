@@ -6,6 +6,8 @@ the block's bitmap again after that; who frees an address writes the block first
 after that. Whichever comes second sees the other.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterator
 
 from whereabouts.block import BLOCK_SIZE, BlockKey

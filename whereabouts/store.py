@@ -5,16 +5,18 @@ revision still is the one that was read. Nothing else is asked for safety: no lo
 several blocks, no clock. What a store derives from the blocks (indexes, caches) is its own affair.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator
-from typing import NamedTuple, Protocol, TypeAlias
 
 from whereabouts._bitmap import Bitmap
 from whereabouts.block import Block, BlockDamaged, BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.values import NamedTuple, Protocol
 
-Revision: TypeAlias = int | str
+Revision = int | str
 
 
 class StoreError(WhereaboutsError):
@@ -70,7 +72,6 @@ class Store(Protocol):
 
         A store may answer from what it knows; with ``fresh`` it answers with what holds now.
         """
-        ...
 
     def write_block(
         self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
@@ -79,11 +80,9 @@ class Store(Protocol):
 
         Durable when it returns. Raises :class:`Conflict`, or :class:`Unsettled` if the answer was lost.
         """
-        ...
 
     def blocks(self, deadline: Deadline) -> Iterator[StoredBlock]:
         """Every block, by space, family and address."""
-        ...
 
     def bitmaps(
         self, space: Space, version: int, first: int, last: int, deadline: Deadline
@@ -92,34 +91,26 @@ class Store(Protocol):
 
         None stands for a damaged block. Cheaper than :meth:`blocks`, since owners are left out.
         """
-        ...
 
     def blocks_of_pod(self, pod_ref: str, ifname: str, deadline: Deadline) -> Collection[BlockKey]:
         """Blocks that may hold records of this pod's interface; some may be missing."""
-        ...
 
     def blocks_of_attachment(
         self, container_id: str, ifname: str, deadline: Deadline
     ) -> Collection[BlockKey]:
         """Blocks that may hold records of this attachment; none is missing."""
-        ...
 
     def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
         """The pool, or None if there is none."""
-        ...
 
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
         """Create the pool; where somebody else was faster, theirs is returned."""
-        ...
 
     def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
         """Write the pool if the stored one still is ``previous``; raises :class:`Conflict`."""
-        ...
 
     def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
         """The pools of one network name, or every pool; by name."""
-        ...
 
     def close(self) -> None:
         """Let go of connections and files. Twice is once."""
-        ...

@@ -1,5 +1,7 @@
 """CHECK and STATUS: is what was given still recorded, and could an ADD be served?"""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 
 from whereabouts.addresses import Address

@@ -1,8 +1,9 @@
 """``CNI_ARGS``: the pairs ``K=V;K=V`` by which a runtime says which pod an attachment is for."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
 from whereabouts.cni.errors import WHEREABOUTS, CniError, quote, shorten
+from whereabouts.values import NamedTuple
 
 LONGEST_POD_TEXT = 253
 """What Kubernetes allows for the name of an object."""

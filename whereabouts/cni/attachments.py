@@ -1,5 +1,7 @@
 """The list of attachments that are still valid, which the runtime sends with GC."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 
 from whereabouts.cni.errors import INVALID_NETWORK_CONFIG, CniError

@@ -1,5 +1,7 @@
 """The environment of a CNI call: which variables a command needs, and what may stand in them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 
 from whereabouts.cni.errors import INVALID_ENVIRONMENT, CniError

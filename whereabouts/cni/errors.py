@@ -3,8 +3,9 @@
 Codes 0 to 99 are the specification's (CNI SPEC, section 5, "Error"), from 100 on they are the plugin's.
 """
 
-import json
+from __future__ import annotations
 
+from whereabouts.cni.json_print import quoted
 from whereabouts.errors import WhereaboutsError
 
 INCOMPATIBLE_VERSION = 1
@@ -51,4 +52,4 @@ def shorten(text: str) -> str:
 
 def quote(text: str) -> str:
     """Show a value that came from outside: shortened, in double quotes, all but plain ASCII escaped."""
-    return json.dumps(shorten(text))
+    return quoted(shorten(text))

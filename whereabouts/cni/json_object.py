@@ -1,17 +1,23 @@
 """JSON as the CNI world reads it: strict text in, one object out, keys found as Go finds them."""
 
-import json
+from __future__ import annotations
+
+from _json import make_scanner
 from collections.abc import Iterable, Mapping
 from math import isinf
-from typing import NoReturn
 
 from whereabouts.errors import WhereaboutsError
+from whereabouts.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import ClassVar, NoReturn
 
 DEEPEST = 100
 """Levels of nesting that are read: a fixed number gives the same answer under every Python release."""
 MOST_DIGITS = 300
 """Digits of an integer: what fits in a double, and no conversion in quadratic time."""
 
+_BLANKS = b" \t\r\n"
 _TYPE_NAMES = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
 
 
@@ -68,38 +74,66 @@ def type_name(value: object) -> str:
     return "null" if value is None else _TYPE_NAMES.get(type(value), "an object")
 
 
+class _Scan:
+    """How the interpreter's own scanner, the C half of the ``json`` module, is to read a value."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    memo: ClassVar[dict[str, str]] = {}
+
+    @staticmethod
+    def parse_int(digits: str) -> int:
+        if len(digits) > MOST_DIGITS:
+            raise JsonError(f"a number has {len(digits)} digits, at most {MOST_DIGITS} are read")
+        return int(digits)
+
+    @staticmethod
+    def parse_float(text: str) -> float:
+        number = float(text)
+        if isinf(number):
+            raise JsonError("a number is too large")
+        return number
+
+    @staticmethod
+    def parse_constant(name: str) -> NoReturn:
+        raise JsonError(f"{name} is not a number that JSON has")
+
+
+_scan = make_scanner(_Scan)
+
+
 def _decode(data: bytes) -> object:
-    if not data.strip():
+    stripped = data.strip(_BLANKS)
+    if not stripped:
         raise JsonError("there is no input")
     if data.startswith(b"\xef\xbb\xbf"):
         raise JsonError("the text starts with a byte order mark, which JSON does not have")
     try:
-        return json.loads(
-            data.decode(), parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant
-        )
+        text = stripped.decode()
+        value, end = _scan(text, 0)
     except UnicodeDecodeError as error:
-        raise JsonError(f"byte {error.start} is not UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise JsonError(str(error)) from error
+        raise JsonError(f"byte {error.start + data.index(stripped)} is not UTF-8") from error
     except RecursionError:
         _refuse_depth()
+    except (StopIteration, ValueError) as error:
+        if isinstance(error, JsonError):
+            raise
+        _explain(data)
+    if end != len(text):
+        _explain(data)
+    return value
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise JsonError(f"a number has {len(digits)} digits, at most {MOST_DIGITS} are read")
-    return int(digits)
+def _explain(data: bytes) -> NoReturn:
+    """Have the ``json`` module itself say what is wrong; it is not imported for input that is right."""
+    import json
 
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if isinf(number):
-        raise JsonError("a number is too large")
-    return number
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise JsonError(f"{name} is not a number that JSON has")
+    try:
+        json.loads(data.decode())
+    except json.JSONDecodeError as error:
+        raise JsonError(str(error)) from error
+    raise JsonError("not JSON")
 
 
 def _refuse_depth() -> NoReturn:
@@ -122,6 +156,8 @@ def _children(value: object) -> Iterable[object]:
 
 
 def _refuse_unpaired_surrogates(value: dict[str, object]) -> None:
+    import json
+
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

@@ -4,6 +4,8 @@ The rules are those of the specification (section 2, "Parameters") as the CNI li
 three end in stored records, so what could not be stored or printed again is refused as well.
 """
 
+from __future__ import annotations
+
 from whereabouts.cni.errors import INVALID_ENVIRONMENT, INVALID_NETWORK_CONFIG, CniError, shorten
 
 LONGEST_NAME = 255

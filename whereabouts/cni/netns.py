@@ -1,5 +1,7 @@
 """The rule that a plugin does not run inside the network namespace of the container it serves."""
 
+from __future__ import annotations
+
 from whereabouts.cni.errors import INVALID_NETNS, CniError
 
 

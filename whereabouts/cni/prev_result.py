@@ -4,12 +4,17 @@ The specification lets a runtime leave it out of a DEL, and a DEL does its best 
 are two readings: a strict one for CHECK, and one for DEL that takes what can be read.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
-from typing import Literal, NamedTuple
 
 from whereabouts.cni.errors import INVALID_NETWORK_CONFIG, CniError, quote
 from whereabouts.cni.json_object import JsonError, member, text_member, type_name
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Literal
 
 
 class PrevResult(NamedTuple):

@@ -1,13 +1,15 @@
 """One CNI call as a value: what the runtime asks for, in the environment and on standard input."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from whereabouts.cni.environment import COMMANDS, check_environment
 from whereabouts.cni.errors import DECODING_FAILURE, INVALID_ENVIRONMENT, CniError, shorten
 from whereabouts.cni.json_object import JsonError, decode_object, text_member
 from whereabouts.cni.names import check_network_name
 from whereabouts.cni.versions import LATEST, OLDEST, SUPPORTED, require_command, require_supported
+from whereabouts.values import NamedTuple
 
 
 class Request(NamedTuple):

@@ -4,14 +4,14 @@ Text and order of keys are those of the CNI library, byte for byte, indentation 
 the older forms list their keys in a fixed order, those from 1.0.0 on in alphabetical order.
 """
 
-import json
+from __future__ import annotations
+
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from typing import NamedTuple
 
 from whereabouts.cni.errors import WHEREABOUTS, CniError
+from whereabouts.cni.json_print import print_json
 from whereabouts.cni.versions import OLDEST, at_least
-
-_ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
+from whereabouts.values import NamedTuple
 
 
 class IPConfig(NamedTuple):
@@ -60,10 +60,10 @@ def print_result(result: Result, cni_version: str) -> bytes:
     """
     version = cni_version or OLDEST
     if not at_least(version, "0.3.0"):
-        return _encode(_form_of_0_1(result, version))
+        return print_json(_form_of_0_1(result, version))
     if not at_least(version, "1.0.0"):
-        return _encode(_form_of_0_3(result, version))
-    return _encode(_form_of_1_0(result, version), sort_keys=True)
+        return print_json(_form_of_0_3(result, version))
+    return print_json(_form_of_1_0(result, version), sort_keys=True)
 
 
 def print_error(error: CniError, cni_version: str) -> bytes:
@@ -75,7 +75,7 @@ def print_error(error: CniError, cni_version: str) -> bytes:
     }
     if error.details:
         printed["details"] = error.details
-    return _encode(printed)
+    return print_json(printed)
 
 
 def _form_of_0_1(result: Result, version: str) -> dict[str, object]:
@@ -136,8 +136,3 @@ def _text(address: IPv4Address | IPv6Address | None) -> str:
 
 def _without_empty(**members: object) -> dict[str, object]:
     return {key: value for key, value in members.items() if value}
-
-
-def _encode(printed: dict[str, object], sort_keys: bool = False) -> bytes:
-    text = json.dumps(printed, indent=4, ensure_ascii=False, sort_keys=sort_keys)
-    return text.translate(_ESCAPES).encode("utf-8", "replace")  # a stray byte of the environment: "?"

@@ -1,6 +1,6 @@
 """The versions of the CNI protocol that are spoken, oldest first, and what each of them allows."""
 
-import json
+from __future__ import annotations
 
 from whereabouts.cni.errors import INCOMPATIBLE_VERSION, CniError, quote
 
@@ -36,8 +36,8 @@ def require_command(command: str, version: str) -> None:
 
 def print_version() -> bytes:
     """Answer the VERSION command: one line of JSON with its newline (CNI SPEC, section 5, "Version")."""
-    answer = {"cniVersion": LATEST, "supportedVersions": SUPPORTED}
-    return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+    supported = ",".join(map(quote, SUPPORTED))
+    return f'{{"cniVersion":{quote(LATEST)},"supportedVersions":[{supported}]}}\n'.encode()
 
 
 def about(version: str, os: str, arch: str) -> str:

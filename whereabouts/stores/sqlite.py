@@ -5,6 +5,8 @@ two tables derived from them in the same transaction: which block holds records 
 which attachment. Nothing else is kept in memory, so every answer is fresh.
 """
 
+from __future__ import annotations
+
 import os
 import sqlite3
 from collections.abc import Collection, Iterator

@@ -1,0 +1,121 @@
+"""The contract over the embedded store, and what is its own: files, processes, damage."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from whereabouts.deadline import Deadline, DeadlineExceeded
+from whereabouts.store import StoreDamaged, Unavailable
+from whereabouts.stores.sqlite import SqliteStore
+
+from .store_contract import KEY, SOON, StoreContract, add, block_with, demand, pod
+
+
+class TestSqlite(StoreContract):
+    @pytest.fixture
+    def open_store(self, tmp_path: Path) -> Callable[[], SqliteStore]:
+        return lambda: SqliteStore(str(tmp_path / "whereabouts.db"), Deadline(SOON))
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "whereabouts.db"
+    before = os.umask(0)
+    try:
+        store = SqliteStore(str(path), Deadline(SOON))
+        store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    store.close()
+
+
+def test_what_was_reported_is_in_the_log_before_the_call_returns(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    (mode,) = store._connection.execute("PRAGMA journal_mode").fetchone()
+    (synchronous,) = store._connection.execute("PRAGMA synchronous").fetchone()
+    assert (mode, synchronous) == ("wal", 2)
+    store.close()
+
+
+def test_a_locked_file_is_waited_for_until_the_deadline(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    holder = sqlite3.connect(tmp_path / "w.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises((Unavailable, DeadlineExceeded), match="locked by another process"):
+        store.write_block(KEY, None, block_with(KEY, 1), Deadline(0.1))
+    holder.execute("COMMIT")
+    store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    holder.close()
+    store.close()
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 400, b"\0" * 8192])
+def test_a_file_that_is_no_database_is_named_and_kept(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.db"
+    path.write_bytes(content)
+    with pytest.raises(StoreDamaged, match=r"w\.db is damaged .* restore it"):
+        SqliteStore(str(path), Deadline(SOON))
+    assert path.read_bytes() == content
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "w.db"
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA user_version = 1")
+        other.execute("CREATE TABLE blocks (a)")
+    other.close()
+    with pytest.raises(StoreDamaged, match="database of another program"):
+        SqliteStore(str(path), Deadline(SOON))
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "w.db")
+    SqliteStore(path, Deadline(SOON)).close()
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(StoreDamaged, match="schema version 99, this program knows 1"):
+        SqliteStore(path, Deadline(SOON))
+
+
+def test_a_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "w.db").mkdir()
+    with pytest.raises(Unavailable, match=r"w\.db"):
+        SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match=r"file"):
+        SqliteStore(str(tmp_path / "file" / "w.db"), Deadline(SOON))
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    wanted = demand("10.0.0.0/16")
+    add(store, wanted, pod(0))
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages + 4}")
+    with pytest.raises(Unavailable, match="the disk is full: make room on it"):
+        for n in range(1, 2000):
+            add(store, wanted, pod(n))
+    store._connection.execute("PRAGMA max_page_count = 1000000")
+    assert add(store, wanted, pod(n)) == [f"10.0.0.{n + 1}"]
+    store.close()
+
+
+def test_a_damaged_block_is_never_written_over_and_counts_as_used(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    wanted = demand("10.0.0.0/22")
+    add(store, wanted, pod(1))
+    store._connection.execute("UPDATE blocks SET owners = zeroblob(40)")
+    assert add(store, wanted, pod(2)) == ["10.0.1.1"]
+    assert add(store, wanted, pod(3)) == ["10.0.1.2"]
+    (owners,) = store._connection.execute("SELECT owners FROM blocks WHERE name = '10.0.0.0'").fetchone()
+    assert owners == bytes(40)
+    stored = store.read_block(KEY._replace(base=KEY.base & ~0x1FFFF), Deadline(SOON))
+    assert stored is not None
+    assert stored.block is None
+    store.close()

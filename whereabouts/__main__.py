@@ -1,0 +1,5 @@
+"""``python -m whereabouts``."""
+
+from whereabouts.entry import main
+
+main()

@@ -1,0 +1,57 @@
+"""The plugin in one process: environment and standard input in, standard output and exit status out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from whereabouts.commit import Committer, DirectCommitter
+from whereabouts.config import Config
+from whereabouts.config.host_files import HostFiles
+from whereabouts.deadline import Deadline
+from whereabouts.service import Call, Service
+from whereabouts.store import Store
+from whereabouts.stores import open_store
+
+MAX_STDIN = 1 << 20
+"""Bytes of network configuration that are read."""
+
+
+def main() -> int:
+    """Serve the call that the process was started for; the exit status (CNI SPEC, section 2)."""
+    command = os.environ.get("CNI_COMMAND", "")
+    call = Call(
+        environment=os.environ,
+        stdin=b"" if command == "VERSION" else sys.stdin.buffer.read(MAX_STDIN + 1),
+        plugin_netns=_identity("/proc/self/ns/net"),
+        pod_netns=_identity(os.environ.get("CNI_NETNS", "")),
+    )
+    answer = Service(_own_store, HostFiles(), os.environ).answer(call)
+    _write(2, answer.stderr)
+    _write(1, answer.stdout)
+    return answer.status
+
+
+@contextmanager
+def _own_store(config: Config, deadline: Deadline) -> Iterator[tuple[Store, Committer]]:
+    store = open_store(config, deadline)
+    try:
+        yield store, DirectCommitter(store)
+    finally:
+        store.close()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of a namespace's file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,0 +1,211 @@
+"""The way of a call: bytes → request → configuration → allocator → store → bytes.
+
+Console script and node agent both serve calls with this code; they differ in where stores come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from ipaddress import ip_interface
+from time import time
+
+from whereabouts.allocator import Allocator, Demand
+from whereabouts.changes import Allocation
+from whereabouts.cni.args import read_args
+from whereabouts.cni.attachments import valid_attachments
+from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREABOUTS, CniError
+from whereabouts.cni.netns import check_netns
+from whereabouts.cni.prev_result import prev_result
+from whereabouts.cni.request import Request, read_request, version_of
+from whereabouts.cni.results import IPConfig, Result, print_error, print_result
+from whereabouts.cni.versions import print_version
+from whereabouts.collect import collect
+from whereabouts.commit import Committer
+from whereabouts.config import Config, ConfigError, Files, load, node_name
+from whereabouts.deadline import Deadline, DeadlineExceeded
+from whereabouts.errors import WhereaboutsError
+from whereabouts.log import Log, to_file, to_stderr
+from whereabouts.owners import Owner
+from whereabouts.store import Conflict, Store, StoreError, Unavailable
+from whereabouts.values import NamedTuple
+from whereabouts.verify import RangeExhausted, check, status
+
+SECONDS = {"ADD": 120.0, "DEL": 60.0}
+"""How long a call may take, as with the Go plugin; others have as long as DEL."""
+
+StoreFor = Callable[[Config, Deadline], AbstractContextManager[tuple[Store, Committer]]]
+"""Gives the store of a configuration, and what carries changes into it, for the time of a call."""
+
+
+class Call(NamedTuple):
+    """What a runtime started the plugin with. Namespaces are (device, inode), None if not known."""
+
+    environment: Mapping[str, str]
+    stdin: bytes
+    plugin_netns: tuple[int, int] | None = None
+    pod_netns: tuple[int, int] | None = None
+    seconds: float | None = None
+    """How long the caller will wait, if it said so."""
+
+
+class Answer(NamedTuple):
+    """What the plugin prints, and its exit status."""
+
+    status: int
+    stdout: bytes
+
+
+class Service:
+    """Serves CNI calls, one after another or from several threads."""
+
+    def __init__(self, store_for: StoreFor, files: Files, environment: Mapping[str, str]) -> None:
+        """A service with the host's files and the environment of its own process (for the node's name)."""
+        self._store_for = store_for
+        self._files = files
+        self._environment = environment
+
+    def answer(self, call: Call) -> Answer:
+        """Serve a call. Whatever goes wrong becomes an error object; nothing is raised."""
+        try:
+            request = read_request(call.environment, call.stdin)
+        except CniError as error:
+            return Answer(1, print_error(error, version_of(call.stdin)))
+        try:
+            return Answer(0, self._serve(request, call))
+        except Exception as error:
+            return Answer(1, print_error(_as_cni_error(request.command, error), request.cni_version))
+
+    def _serve(self, request: Request, call: Call) -> bytes:
+        if request.command == "VERSION":
+            return print_version()
+        if request.command in ("ADD", "DEL") and call.plugin_netns is not None:
+            check_netns(call.plugin_netns, call.pod_netns, request.netns_override)
+        seconds = SECONDS.get(request.command, SECONDS["DEL"])
+        deadline = Deadline(seconds if call.seconds is None else min(seconds, call.seconds))
+        config = self._configure(request)
+        log = _log_of(config)
+        for warning in config.warnings:
+            log.verbose(warning)
+        with self._store_for(config, deadline) as (store, committer):
+            attachment = _Attachment(request, config, store, committer, log, deadline)
+            serve: dict[str, Callable[[], bytes]] = {
+                "ADD": lambda: attachment.add(node_name(self._environment, self._files, config)),
+                "DEL": attachment.delete,
+                "CHECK": attachment.check,
+                "GC": lambda: attachment.collect(node_name(self._environment, self._files, config)),
+                "STATUS": attachment.status,
+            }
+            return serve[request.command]()
+
+    def _configure(self, request: Request) -> Config:
+        return load(
+            request.config,
+            cni_version=request.cni_version,
+            network=request.network,
+            container_id=request.container_id,
+            args=read_args(request.args),
+            files=self._files,
+            lenient=request.command in ("DEL", "GC"),
+        )
+
+
+class _Attachment:
+    """One call about one attachment, or about one network (GC, STATUS)."""
+
+    def __init__(
+        self,
+        request: Request,
+        config: Config,
+        store: Store,
+        committer: Committer,
+        log: Log,
+        deadline: Deadline,
+    ) -> None:
+        self._request = request
+        self._config = config
+        self._store = store
+        self._allocator = Allocator(store, committer, log)
+        self._log = log
+        self._deadline = deadline
+        self._demand = Demand(
+            config.network_name, config.overlapping, [configured.range for configured in config.ranges]
+        )
+
+    def add(self, node: str) -> bytes:
+        request, config = self._request, self._config
+        owner = Owner(
+            pod_ref=config.pod_ref,
+            pod_uid=config.pod_uid,
+            container_id=request.container_id,
+            ifname=request.ifname,
+            node=node,
+            network=request.network,
+            range="",
+            created=int(time()),
+        )
+        addresses = self._allocator.add(self._demand, owner, self._deadline)
+        given = [
+            IPConfig(ip_interface(f"{address}/{configured.range.network.prefixlen}"), configured.gateway)
+            for address, configured in zip(addresses, config.ranges, strict=True)
+        ]
+        self._say(f"gave {', '.join(map(str, addresses)) or 'static addresses only'}")
+        return print_result(Result((*given, *config.static), config.routes, config.dns), request.cni_version)
+
+    def delete(self) -> bytes:
+        request = self._request
+        freed = self._allocator.delete(
+            self._demand, request.container_id, request.ifname, request.network, self._deadline
+        )
+        self._say(f"freed {_addresses(freed)}")
+        return b""
+
+    def check(self) -> bytes:
+        request = self._request
+        static = {one.address.ip for one in self._config.static}
+        reported = [one.ip for one in prev_result(request.config) if one.ip not in static]
+        check(self._store, self._demand, request.container_id, request.ifname, reported, self._deadline)
+        return b""
+
+    def collect(self, node: str) -> bytes:
+        valid = valid_attachments(self._request.config)
+        freed = collect(self._store, self._allocator, node, self._request.network, valid, self._deadline)
+        self._say(f"{len(valid)} attachments are valid on {node}; freed {_addresses(freed)}")
+        return b""
+
+    def status(self) -> bytes:
+        status(self._store, self._demand, self._deadline)
+        return b""
+
+    def _say(self, what: str) -> None:
+        request = self._request
+        self._log.verbose(
+            f"{request.command} network={request.network} pod={self._config.pod_ref} "
+            f"container={request.container_id} interface={request.ifname}: {what}"
+        )
+
+
+def _addresses(allocations: list[Allocation]) -> str:
+    return ", ".join(f"{address} of {owner.pod_ref}" for address, owner in allocations) or "nothing"
+
+
+def _log_of(config: Config) -> Log:
+    sinks = [to_stderr] if not config.log_file else [to_stderr, to_file(config.log_file)]
+    return Log(config.log_level, *sinks)
+
+
+def _as_cni_error(command: str, error: Exception) -> CniError:
+    """Put an error in the runtime's terms: what to repeat, what to report (CNI SPEC, section 5)."""
+    if isinstance(error, CniError):
+        return error
+    if command == "STATUS" and isinstance(error, (StoreError, DeadlineExceeded, RangeExhausted)):
+        return CniError(PLUGIN_NOT_AVAILABLE, str(error))
+    if isinstance(error, (Unavailable, Conflict, DeadlineExceeded)):
+        return CniError(TRY_AGAIN_LATER, str(error))
+    if isinstance(error, WhereaboutsError):
+        at_engine = command == "ADD" and not isinstance(error, ConfigError)
+        return CniError(WHEREABOUTS, f"error at storage engine: {error}" if at_engine else str(error))
+    import traceback
+
+    traceback.print_exception(error)
+    return CniError(WHEREABOUTS, f"internal error, please report it: {type(error).__name__}: {error}")
