@@ -4,6 +4,8 @@ The texts that are understood and the texts that are written do not depend on th
 whose own parsers and formats differ between 3.11 and 3.14 for IPv4-mapped addresses.
 """
 
+from __future__ import annotations
+
 from ipaddress import (
     AddressValueError,
     IPv4Address,
@@ -13,14 +15,13 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from typing import TypeAlias
 
 from whereabouts.errors import WhereaboutsError
 
-Address: TypeAlias = IPv4Address | IPv6Address
-Interface: TypeAlias = IPv4Interface | IPv6Interface
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
 """An address with the prefix length of its network; bits beyond the prefix are kept."""
-Network: TypeAlias = IPv4Network | IPv6Network
+Network = IPv4Network | IPv6Network
 
 BITS = {4: 32, 6: 128}
 """The width of an address, by version."""

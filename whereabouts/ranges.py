@@ -6,6 +6,8 @@ it; excluded networks and addresses are never given. IPv4 addresses that end in 
 either, as its manual promises.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
@@ -107,7 +109,7 @@ class Range:
         allow_dot_zero: bool = False,
         exclude_gateway: bool = False,
         lenient: bool = False,
-    ) -> "Range":
+    ) -> Range:
         """Make a range from its configuration.
 
         ``text`` is ``network/length`` or ``first-last/length``, which sets the bounds as well. ``start``
