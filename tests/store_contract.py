@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from whereabouts.allocator import Allocator, Demand, RangeFull
+from whereabouts.allocator import Allocator, Attachment, Demand, RangeFull
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.collect import collect
 from whereabouts.commit import DirectCommitter
@@ -32,11 +32,17 @@ def block_with(key: BlockKey, *offsets: int, seed: int = 1) -> Block:
 
 
 def pod(number: int, *, ifname: str = "net1", sandbox: str = "a", node: str = "node-1") -> Owner:
-    return Owner(f"default/pod-{number}", "", f"{sandbox}{number:063x}", ifname, node, "macvlan", "", 1_700_000_000)
+    return Owner(
+        f"default/pod-{number}", "", f"{sandbox}{number:063x}", ifname, node, "macvlan", "", 1_700_000_000
+    )
 
 
 def demand(*texts: str, network_name: str = "", shared: bool = True, **options: object) -> Demand:
     return Demand(network_name, shared, [Range.parse(text, **options) for text in texts])  # type: ignore[arg-type]
+
+
+def attachment(owner: Owner) -> Attachment:
+    return Attachment(owner.container_id, owner.ifname, owner.network)
 
 
 def allocator(store: Store) -> Allocator:
@@ -48,7 +54,7 @@ def add(store: Store, wanted: Demand, owner: Owner) -> list[str]:
 
 
 def delete(store: Store, wanted: Demand, owner: Owner) -> list[str]:
-    freed = allocator(store).delete(wanted, owner.container_id, owner.ifname, owner.network, Deadline(SOON))
+    freed = allocator(store).delete(wanted, attachment(owner), [], Deadline(SOON))
     return [str(address) for address, _ in freed]
 
 
@@ -137,7 +143,9 @@ class StoreContract:
 
     def test_blocks_are_found_by_pod_and_by_attachment(self, store: Store) -> None:
         one, two = pod(1), pod(2)
-        keys = [BlockKey.of(Space("blue"), ip_address(address)) for address in ("10.0.0.0", "10.0.9.0", "fd00::")]
+        keys = [
+            BlockKey.of(Space("blue"), ip_address(address)) for address in ("10.0.0.0", "10.0.9.0", "fd00::")
+        ]
         stored = [store.write_block(key, None, Block(key, {5: one}), Deadline(SOON)) for key in keys[:2]]
         store.write_block(keys[2], None, Block(keys[2], {7: two}), Deadline(SOON))
         assert set(store.blocks_of_attachment(one.container_id, "net1", Deadline(SOON))) == set(keys[:2])
@@ -152,7 +160,9 @@ class StoreContract:
 
     # -------------------------------------------------------------- pools
 
-    def test_a_pool_is_created_once_and_the_first_one_holds(self, store: Store, open_store: OpenStore) -> None:
+    def test_a_pool_is_created_once_and_the_first_one_holds(
+        self, store: Store, open_store: OpenStore
+    ) -> None:
         other = open_store()
         key = PoolKey("blue", "10.0.0.0/16")
         assert store.read_pool(key, Deadline(SOON)) is None
@@ -194,11 +204,15 @@ class StoreContract:
     def test_a_range_over_several_blocks_fills_to_its_last_address_and_empties(self, store: Store) -> None:
         wanted = demand("10.0.0.0/22", excludes=["10.0.1.0/25", "10.0.2.0/24"])
         expected = [
-            f"10.0.{block}.{last}" for block, first in ((0, 1), (1, 128), (3, 1)) for last in range(first, 256)
+            f"10.0.{block}.{last}"
+            for block, first in ((0, 1), (1, 128), (3, 1))
+            for last in range(first, 256)
         ][:-1]
         given = [add(store, wanted, pod(n))[0] for n in range(len(expected))]
         assert given == expected
-        with pytest.raises(RangeFull, match=r"Could not allocate IP in range: ip: 10\.0\.0\.1 / - 10\.0\.3\.254"):
+        with pytest.raises(
+            RangeFull, match=r"Could not allocate IP in range: ip: 10\.0\.0\.1 / - 10\.0\.3\.254"
+        ):
             add(store, wanted, pod(9999))
         with pytest.raises(RangeExhausted, match=r"10\.0\.0\.0/22"):
             status(store, wanted, Deadline(SOON))
@@ -241,7 +255,9 @@ class StoreContract:
             add(store, low, pod(5))
         assert add(store, demand("10.0.0.0/23"), pod(6)) == ["10.0.0.6"]
 
-    def test_a_repeated_add_gives_the_same_address_also_after_its_block_has_passed(self, store: Store) -> None:
+    def test_a_repeated_add_gives_the_same_address_also_after_its_block_has_passed(
+        self, store: Store
+    ) -> None:
         wanted = demand("10.0.0.0/23")
         for n in range(260):
             add(store, wanted, pod(n))
@@ -287,10 +303,26 @@ class StoreContract:
             add(store, demand("10.0.0.0/24", "fd00::/64", "10.9.0.0/30"), pod(3))
         assert sorted(allocations(store)) == [("10.9.0.1", "default/pod-1"), ("10.9.0.2", "default/pod-2")]
 
-    def test_a_delete_frees_every_range_and_what_the_network_gave_before_it_was_edited(self, store: Store) -> None:
+    def test_a_delete_frees_every_range_and_what_the_network_gave_before_it_was_edited(
+        self, store: Store
+    ) -> None:
         both = demand("10.0.0.0/24", "fd00::/64")
         assert add(store, both, pod(1)) == ["10.0.0.1", "fd00::1"]
         assert sorted(delete(store, demand("172.16.0.0/24"), pod(1))) == ["10.0.0.1", "fd00::1"]
+
+    def test_a_delete_finds_by_the_reported_addresses_and_trusts_none_of_them(self, store: Store) -> None:
+        wanted = demand("10.0.0.0/23", "fd00::/64")
+        for n in range(3):
+            add(store, wanted, pod(n))
+        lies = [
+            ip_address("10.0.0.2"),
+            ip_address("10.0.1.9"),
+            ip_address("fd00::1"),
+            ip_address("192.0.2.1"),
+        ]
+        freed = allocator(store).delete(wanted, attachment(pod(0)), lies, Deadline(SOON))
+        assert sorted(str(address) for address, _ in freed) == ["10.0.0.1", "fd00::1"]
+        assert {ref for _, ref in allocations(store)} == {"default/pod-1", "default/pod-2"}
 
     def test_a_delete_leaves_other_interfaces_containers_and_networks_alone(self, store: Store) -> None:
         wanted = demand("10.0.0.0/24")
@@ -306,13 +338,17 @@ class StoreContract:
         addresses = allocator(store).add(wanted, pod(1), Deadline(SOON))
         arguments = (store, wanted, pod(1).container_id, "net1")
         check(*arguments, [*addresses, ip_address("192.0.2.1")], Deadline(SOON))
-        with pytest.raises(CheckFailed, match="fd00::1 is recorded for net1, but prevResult does not have it"):
+        with pytest.raises(
+            CheckFailed, match="fd00::1 is recorded for net1, but prevResult does not have it"
+        ):
             check(*arguments, addresses[:1], Deadline(SOON))
         with pytest.raises(CheckFailed, match=r"10\.0\.0\.9 is in prevResult, but it is not recorded"):
             check(*arguments, [*addresses, ip_address("10.0.0.9")], Deadline(SOON))
         delete(store, wanted, pod(1))
         add(store, wanted, pod(2))
-        with pytest.raises(CheckFailed, match=r"10\.0\.0\.1 is in prevResult, but it is recorded for default/pod-2"):
+        with pytest.raises(
+            CheckFailed, match=r"10\.0\.0\.1 is in prevResult, but it is recorded for default/pod-2"
+        ):
             check(*arguments, addresses, Deadline(SOON))
         with pytest.raises(CheckFailed, match=r"no address of range 10\.0\.0\.0/24 is recorded"):
             check(*arguments, [], Deadline(SOON))
@@ -362,7 +398,9 @@ class StoreContract:
         store.close()
 
     @pytest.mark.parametrize("way", WAYS)
-    def test_a_fault_at_any_call_of_add_and_delete_loses_nothing(self, open_store: OpenStore, way: str) -> None:
+    def test_a_fault_at_any_call_of_add_and_delete_loses_nothing(
+        self, open_store: OpenStore, way: str
+    ) -> None:
         store = open_store()
         wanted = demand("10.0.0.0/24", start="10.0.0.250")
         both = demand("10.0.0.0/24", "fd00::/64", start=None)
@@ -377,7 +415,7 @@ class StoreContract:
             failed = False
             try:
                 frail.add(both, owner, Never())
-                frail.delete(both, owner.container_id, owner.ifname, owner.network, Never())
+                frail.delete(both, attachment(owner), [], Never())
             except (StoreError, DeadlineExceeded, Killed):
                 failed = True
             # The runtime comes back: DEL until it succeeds, with a store that works.

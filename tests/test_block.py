@@ -20,9 +20,13 @@ own_ranges = st.one_of(
 network_names = st.one_of(
     st.just(""),
     st.text(max_size=60),
-    st.sampled_from(["blue", "own-10-1-0-0-16", "hex-61", "a", "10", "10.1.2.0", "Blue", "blue_1", "a.b", "-", "ä"]),
+    st.sampled_from(
+        ["blue", "own-10-1-0-0-16", "hex-61", "a", "10", "10.1.2.0", "Blue", "blue_1", "a.b", "-", "ä"]
+    ),
 )
-spaces = st.builds(Space, network_names.filter(lambda name: name.isprintable() and len(name.encode()) < 70), own_ranges)
+spaces = st.builds(
+    Space, network_names.filter(lambda name: name.isprintable() and len(name.encode()) < 70), own_ranges
+)
 keys = st.one_of(
     st.builds(BlockKey, spaces, st.just(4), st.integers(0, 2**24 - 1).map(lambda block: block * 256)),
     st.builds(BlockKey, spaces, st.just(6), st.integers(0, 2**120 - 1).map(lambda block: block * 256)),

@@ -66,7 +66,9 @@ def test_more_owners_than_a_block_has_addresses_are_refused() -> None:
         pack(typical(257))
 
 
-@pytest.mark.parametrize("damage", [{"pod_ref": "a\0b"}, {"created": -1}, {"created": 2**32}, {"node": "\ud800"}])
+@pytest.mark.parametrize(
+    "damage", [{"pod_ref": "a\0b"}, {"created": -1}, {"created": 2**32}, {"node": "\ud800"}]
+)
 def test_an_owner_that_cannot_be_stored_is_refused(damage: dict[str, object]) -> None:
     with pytest.raises(OwnersError, match="cannot be stored"):
         pack([*typical(4), typical(1)[0]._replace(**damage)])  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ Invariants, whatever fails or runs at the same time:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from whereabouts.addresses import Address
 from whereabouts.block import BlockDamaged, BlockKey
@@ -44,6 +44,14 @@ class Demand(NamedTuple):
     def pool_key(self, configured: Range) -> PoolKey:
         """The pool of one of the ranges."""
         return PoolKey(self.network_name, str(configured.network))
+
+
+class Attachment(NamedTuple):
+    """An interface of a container on a CNI network (CNI SPEC, section 2, "Attachment")."""
+
+    container_id: str
+    ifname: str
+    network: str
 
 
 class Allocator:
@@ -142,28 +150,61 @@ class Allocator:
         return freed
 
     def delete(
-        self, demand: Demand, container_id: str, ifname: str, network: str, deadline: Deadline
+        self,
+        demand: Demand,
+        attachment: Attachment,
+        reported: Collection[Address],
+        deadline: Deadline,
     ) -> list[Allocation]:
         """Take back what the attachment holds; nothing there is a success.
 
         What it holds is every record of that container ID and interface that lies in one of the ranges
-        or was made for the same CNI ``network`` (its ranges may have been edited since). All blocks are
-        tried before the first error is raised.
+        or was made for the same CNI network (its ranges may have been edited since). ``reported`` are the
+        addresses of the earlier result, if it came: where they account for every range, no search is
+        needed. All blocks are tried before the first error is raised.
         """
-        networks = [configured.network for configured in demand.ranges]
-
-        def held(address: Address, record: Owner) -> bool:
-            return record.belongs_to(container_id, ifname) and (
-                record.network == network or any(address in one for one in networks)
-            )
-
+        judged = self._held_by(demand, attachment)
         freed: list[Allocation] = []
         failures: list[WhereaboutsError] = []
-        for key in self._store.blocks_of_attachment(container_id, ifname, deadline):
-            try:
-                freed += self.free(key, held, deadline)
-            except (StoreError, DeadlineExceeded, BlockDamaged) as error:
-                failures.append(error)
+        tried: set[BlockKey] = set()
+
+        def free_in(keys: Iterable[BlockKey]) -> None:
+            for key in keys:
+                if key not in tried:
+                    tried.add(key)
+                    try:
+                        freed.extend(self.free(key, judged, deadline))
+                    except (StoreError, DeadlineExceeded, BlockDamaged) as error:
+                        failures.append(error)
+
+        free_in(self._blocks_of(demand, reported, deadline))
+        if failures or not _accounts_for(freed, demand):
+            free_in(self._store.blocks_of_attachment(*attachment[:2], deadline))
         if failures:
             raise failures[0]
         return freed
+
+    def _held_by(self, demand: Demand, attachment: Attachment) -> Callable[[Address, Owner], bool]:
+        networks = [configured.network for configured in demand.ranges]
+
+        def held(address: Address, record: Owner) -> bool:
+            return record.belongs_to(attachment.container_id, attachment.ifname) and (
+                record.network == attachment.network or any(address in one for one in networks)
+            )
+
+        return held
+
+    def _blocks_of(
+        self, demand: Demand, reported: Collection[Address], deadline: Deadline
+    ) -> Iterator[BlockKey]:
+        for configured in demand.ranges:
+            here = [address for address in reported if address in configured.network]
+            stored = self._store.read_pool(demand.pool_key(configured), deadline) if here else None
+            if stored is not None:
+                for address in here:
+                    yield BlockKey.of(stored.pool.space, address)
+
+
+def _accounts_for(freed: Collection[Allocation], demand: Demand) -> bool:
+    given_from = {record.range for _, record in freed}
+    return bool(demand.ranges) and all(str(one.network) in given_from for one in demand.ranges)

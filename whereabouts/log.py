@@ -17,12 +17,19 @@ Sink = Callable[[str], None]
 class Log:
     """Writes messages up to a level to its sinks. A sink that fails must not fail a call."""
 
-    __slots__ = ("_level", "_sinks")
+    __slots__ = ("_level", "_sinks", "_subject")
 
     def __init__(self, level: str, *sinks: Sink) -> None:
         """A log at ``level``, one of :data:`LEVELS` in any case; ValueError for another."""
         self._level = LEVELS.index(level.lower())
         self._sinks = sinks
+        self._subject = ""
+
+    def about(self, subject: str) -> Log:
+        """The same log, whose every message begins with ``subject``."""
+        log = Log(LEVELS[self._level], *self._sinks)
+        log._subject = f"{subject}: "
+        return log
 
     def debug(self, message: str) -> None:
         """What a developer wants to know."""
@@ -39,7 +46,7 @@ class Log:
     def _write(self, level: int, message: str) -> None:
         if level > self._level:
             return
-        line = f"{_now()} [{LEVELS[level]}] {_one_line(message)}"
+        line = f"{_now()} [{LEVELS[level]}] {_one_line(self._subject + message)}"
         for sink in self._sinks:
             sink(line)
 

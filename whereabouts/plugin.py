@@ -11,9 +11,10 @@ from whereabouts.commit import Committer, DirectCommitter
 from whereabouts.config import Config
 from whereabouts.config.host_files import HostFiles
 from whereabouts.deadline import Deadline
+from whereabouts.log import Log, to_file, to_stderr
 from whereabouts.service import Call, Service
 from whereabouts.store import Store
-from whereabouts.stores import open_store
+from whereabouts.stores.opening import open_store
 
 MAX_STDIN = 1 << 20
 """Bytes of network configuration that are read."""
@@ -28,19 +29,35 @@ def main() -> int:
         plugin_netns=_identity("/proc/self/ns/net"),
         pod_netns=_identity(os.environ.get("CNI_NETNS", "")),
     )
-    answer = Service(_own_store, HostFiles(), os.environ).answer(call)
-    _write(2, answer.stderr)
+    answer = Service(OneShot()).answer(call)
     _write(1, answer.stdout)
     return answer.status
 
 
-@contextmanager
-def _own_store(config: Config, deadline: Deadline) -> Iterator[tuple[Store, Committer]]:
-    store = open_store(config, deadline)
-    try:
-        yield store, DirectCommitter(store)
-    finally:
-        store.close()
+class OneShot:
+    """A host for one call: the store is opened for it, and what the configuration says is done.
+
+    The process runs with the rights of the container runtime, which chose the configuration.
+    """
+
+    files = HostFiles()
+    environment = os.environ
+
+    def admit(self, config: Config) -> None:
+        """See :class:`whereabouts.service.Host`; everything is."""
+
+    def log(self, config: Config) -> Log:
+        """See :class:`whereabouts.service.Host`."""
+        return Log(config.log_level, to_stderr, *([to_file(config.log_file)] if config.log_file else []))
+
+    @contextmanager
+    def store(self, config: Config, deadline: Deadline) -> Iterator[tuple[Store, Committer]]:
+        """See :class:`whereabouts.service.Host`."""
+        store = open_store(config, deadline)
+        try:
+            yield store, DirectCommitter(store)
+        finally:
+            store.close()
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager
 from ipaddress import ip_interface
 from time import time
 
-from whereabouts.allocator import Allocator, Demand
+from whereabouts.allocator import Allocator, Attachment, Demand
 from whereabouts.changes import Allocation
 from whereabouts.cni.args import read_args
 from whereabouts.cni.attachments import valid_attachments
 from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREABOUTS, CniError
 from whereabouts.cni.netns import check_netns
-from whereabouts.cni.prev_result import prev_result
+from whereabouts.cni.prev_result import prev_result, prev_result_if_any
 from whereabouts.cni.request import Request, read_request, version_of
 from whereabouts.cni.results import IPConfig, Result, print_error, print_result
 from whereabouts.cni.versions import print_version
@@ -25,17 +25,32 @@ from whereabouts.commit import Committer
 from whereabouts.config import Config, ConfigError, Files, load, node_name
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.errors import WhereaboutsError
-from whereabouts.log import Log, to_file, to_stderr
+from whereabouts.log import Log
 from whereabouts.owners import Owner
 from whereabouts.store import Conflict, Store, StoreError, Unavailable
-from whereabouts.values import NamedTuple
+from whereabouts.values import NamedTuple, Protocol
 from whereabouts.verify import RangeExhausted, check, status
 
 SECONDS = {"ADD": 120.0, "DEL": 60.0}
 """How long a call may take, as with the Go plugin; others have as long as DEL."""
 
-StoreFor = Callable[[Config, Deadline], AbstractContextManager[tuple[Store, Committer]]]
-"""Gives the store of a configuration, and what carries changes into it, for the time of a call."""
+
+class Host(Protocol):
+    """Where a call is served: what differs between a process of its own and the node agent."""
+
+    files: Files
+    """The host's files, as far as a configuration may name them."""
+    environment: Mapping[str, str]
+    """The environment of the serving process, which may name the node."""
+
+    def admit(self, config: Config) -> None:
+        """Raise ConfigError if the configuration asks for something that is not allowed here."""
+
+    def log(self, config: Config) -> Log:
+        """The log that the configuration asks for."""
+
+    def store(self, config: Config, deadline: Deadline) -> AbstractContextManager[tuple[Store, Committer]]:
+        """The store of a configuration, and what carries changes into it, for the time of a call."""
 
 
 class Call(NamedTuple):
@@ -59,11 +74,9 @@ class Answer(NamedTuple):
 class Service:
     """Serves CNI calls, one after another or from several threads."""
 
-    def __init__(self, store_for: StoreFor, files: Files, environment: Mapping[str, str]) -> None:
-        """A service with the host's files and the environment of its own process (for the node's name)."""
-        self._store_for = store_for
-        self._files = files
-        self._environment = environment
+    def __init__(self, host: Host) -> None:
+        """A service on ``host``."""
+        self._host = host
 
     def answer(self, call: Call) -> Answer:
         """Serve a call. Whatever goes wrong becomes an error object; nothing is raised."""
@@ -83,34 +96,32 @@ class Service:
             check_netns(call.plugin_netns, call.pod_netns, request.netns_override)
         seconds = SECONDS.get(request.command, SECONDS["DEL"])
         deadline = Deadline(seconds if call.seconds is None else min(seconds, call.seconds))
-        config = self._configure(request)
-        log = _log_of(config)
-        for warning in config.warnings:
-            log.verbose(warning)
-        with self._store_for(config, deadline) as (store, committer):
-            attachment = _Attachment(request, config, store, committer, log, deadline)
-            serve: dict[str, Callable[[], bytes]] = {
-                "ADD": lambda: attachment.add(node_name(self._environment, self._files, config)),
-                "DEL": attachment.delete,
-                "CHECK": attachment.check,
-                "GC": lambda: attachment.collect(node_name(self._environment, self._files, config)),
-                "STATUS": attachment.status,
-            }
-            return serve[request.command]()
-
-    def _configure(self, request: Request) -> Config:
-        return load(
+        config = load(
             request.config,
             cni_version=request.cni_version,
             network=request.network,
             container_id=request.container_id,
             args=read_args(request.args),
-            files=self._files,
+            files=self._host.files,
             lenient=request.command in ("DEL", "GC"),
         )
+        self._host.admit(config)
+        log = self._host.log(config).about(_subject(request, config))
+        for warning in config.warnings:
+            log.verbose(warning)
+        with self._host.store(config, deadline) as (store, committer):
+            work = _Work(request, config, store, committer, log, deadline)
+            serve: dict[str, Callable[[], bytes]] = {
+                "ADD": lambda: work.add(node_name(self._host.environment, self._host.files, config)),
+                "DEL": work.delete,
+                "CHECK": work.check,
+                "GC": lambda: work.collect(node_name(self._host.environment, self._host.files, config)),
+                "STATUS": work.status,
+            }
+            return serve[request.command]()
 
 
-class _Attachment:
+class _Work:
     """One call about one attachment, or about one network (GC, STATUS)."""
 
     def __init__(
@@ -149,15 +160,15 @@ class _Attachment:
             IPConfig(ip_interface(f"{address}/{configured.range.network.prefixlen}"), configured.gateway)
             for address, configured in zip(addresses, config.ranges, strict=True)
         ]
-        self._say(f"gave {', '.join(map(str, addresses)) or 'static addresses only'}")
+        self._log.verbose(f"gave {', '.join(map(str, addresses)) or 'static addresses only'}")
         return print_result(Result((*given, *config.static), config.routes, config.dns), request.cni_version)
 
     def delete(self) -> bytes:
         request = self._request
-        freed = self._allocator.delete(
-            self._demand, request.container_id, request.ifname, request.network, self._deadline
-        )
-        self._say(f"freed {_addresses(freed)}")
+        attachment = Attachment(request.container_id, request.ifname, request.network)
+        reported = [one.ip for one in prev_result_if_any(request.config).addresses]
+        freed = self._allocator.delete(self._demand, attachment, reported, self._deadline)
+        self._log.verbose(f"freed {_addresses(freed)}")
         return b""
 
     def check(self) -> bytes:
@@ -170,28 +181,24 @@ class _Attachment:
     def collect(self, node: str) -> bytes:
         valid = valid_attachments(self._request.config)
         freed = collect(self._store, self._allocator, node, self._request.network, valid, self._deadline)
-        self._say(f"{len(valid)} attachments are valid on {node}; freed {_addresses(freed)}")
+        self._log.verbose(f"{len(valid)} attachments are valid on {node}; freed {_addresses(freed)}")
         return b""
 
     def status(self) -> bytes:
         status(self._store, self._demand, self._deadline)
         return b""
 
-    def _say(self, what: str) -> None:
-        request = self._request
-        self._log.verbose(
-            f"{request.command} network={request.network} pod={self._config.pod_ref} "
-            f"container={request.container_id} interface={request.ifname}: {what}"
-        )
+
+def _subject(request: Request, config: Config) -> str:
+    """What every line about a call begins with."""
+    subject = f"{request.command} network={request.network}"
+    if request.container_id:
+        subject += f" pod={config.pod_ref} container={request.container_id} interface={request.ifname}"
+    return subject
 
 
 def _addresses(allocations: list[Allocation]) -> str:
     return ", ".join(f"{address} of {owner.pod_ref}" for address, owner in allocations) or "nothing"
-
-
-def _log_of(config: Config) -> Log:
-    sinks = [to_stderr] if not config.log_file else [to_stderr, to_file(config.log_file)]
-    return Log(config.log_level, *sinks)
 
 
 def _as_cni_error(command: str, error: Exception) -> CniError:

@@ -66,6 +66,8 @@ class Store(Protocol):
 
     conflict_pause: float
     """The longest wait before the first repetition of a write that met a conflict, in seconds."""
+    concurrent: bool
+    """Whether one instance serves several threads at once."""
 
     def read_block(self, key: BlockKey, deadline: Deadline, *, fresh: bool = False) -> StoredBlock | None:
         """The block, or None if it was never written.

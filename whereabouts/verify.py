@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from whereabouts.addresses import Address
 from whereabouts.allocator import Demand
-from whereabouts.block import BlockKey
+from whereabouts.block import BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.owners import Owner
@@ -37,42 +37,42 @@ def check(
     ``reported`` may hold addresses of other plugins: those that no range would give are passed over. Raises
     :class:`CheckFailed` with everything that is wrong.
     """
-    faults = []
+    faults: list[str] = []
     recorded = _recorded(store, container_id, ifname, deadline)
     for configured in demand.ranges:
-        network = configured.network
+        pool = _pool(store, demand, configured, deadline)
+        mine = {address for (space, address) in recorded if space == pool.space}
+        of_range = {address for address in mine if recorded[pool.space, address].range == pool.key.range}
         here = [
             address
             for address in reported
-            if address in network and (address in recorded or configured.contains(int(address)))
+            if address in configured.network and (address in mine or configured.contains(int(address)))
         ]
-        missing = [address for address in here if address not in recorded]
-        faults += [_who_has(store, demand, configured, address, deadline) for address in missing]
+        faults += [_who_has(store, pool, address, deadline) for address in here if address not in mine]
         faults += [
             f"{address} is recorded for {ifname}, but prevResult does not have it"
-            for address, owner in recorded.items()
-            if owner.range == str(network) and address not in here
+            for address in sorted(of_range.difference(here))
         ]
-        if not here and not any(owner.range == str(network) for owner in recorded.values()):
-            faults.append(
-                f"no address of range {network} is recorded for {ifname} of container {container_id}"
-            )
+        if not here and not of_range:
+            faults.append(f"no address of range {pool.key.range} is recorded for {ifname} of {container_id}")
     if faults:
         raise CheckFailed("; ".join(faults))
 
 
-def _recorded(store: Store, container_id: str, ifname: str, deadline: Deadline) -> dict[Address, Owner]:
+def _recorded(
+    store: Store, container_id: str, ifname: str, deadline: Deadline
+) -> dict[tuple[Space, Address], Owner]:
     recorded = {}
     for key in store.blocks_of_attachment(container_id, ifname, deadline):
         stored = store.read_block(key, deadline, fresh=True)
         for offset, owner in stored.trusted() if stored else ():
             if owner.belongs_to(container_id, ifname):
-                recorded[key.address(offset)] = owner
+                recorded[key.space, key.address(offset)] = owner
     return recorded
 
 
-def _who_has(store: Store, demand: Demand, configured: Range, address: Address, deadline: Deadline) -> str:
-    key = BlockKey.of(_pool(store, demand, configured, deadline).space, address)
+def _who_has(store: Store, pool: Pool, address: Address, deadline: Deadline) -> str:
+    key = BlockKey.of(pool.space, address)
     stored = store.read_block(key, deadline, fresh=True)
     owner = stored.trusted().owner(key.offset(address)) if stored else None
     if owner is None:

@@ -63,6 +63,7 @@ class SqliteStore:
     """A store in one file; see :class:`whereabouts.store.Store`. One connection, one thread at a time."""
 
     conflict_pause = 0.005
+    concurrent = False
 
     def __init__(self, path: str, deadline: Deadline) -> None:
         """Open the file, which is created with its directories (0700) and schema where it is missing.

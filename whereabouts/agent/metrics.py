@@ -1,0 +1,145 @@
+"""What the agent counts, in Prometheus's terms, and where it can be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from whereabouts.store import Conflict, Store, Unavailable, Unsettled
+from whereabouts.usage import Usage
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The agent's own counters; one set a process."""
+
+    def __init__(self) -> None:
+        """Counters that all stand at zero."""
+        self.registry = CollectorRegistry()
+        self.calls = Counter(
+            "whereabouts_calls",
+            "CNI calls that were answered, by command and by CNI error code (0: success).",
+            ["command", "code"],
+            registry=self.registry,
+        )
+        self.call_seconds = Histogram(
+            "whereabouts_call_duration_seconds",
+            "Time from accepting a CNI call to its answer.",
+            ["command"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.store_requests = Counter(
+            "whereabouts_store_requests",
+            "Requests to the datastore, by verb and outcome.",
+            ["verb", "outcome"],
+            registry=self.registry,
+        )
+        self.group_size = Histogram(
+            "whereabouts_commit_group_size",
+            "Changes of a block that were stored by one write.",
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+
+    def answered(self, command: str, stdout: bytes, status: int, seconds: float) -> None:
+        """Count one call."""
+        known = command if command in ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION") else "other"
+        self.calls.labels(known, str(json.loads(stdout)["code"]) if status else "0").inc()
+        self.call_seconds.labels(known).observe(seconds)
+
+
+class MeasuredStore:
+    """A store whose requests are counted; everything else is the store's."""
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        """Count the requests to ``store``."""
+        self._store = store
+        self._requests = metrics.store_requests
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._store, name)
+        if not callable(attribute) or name == "close":
+            return attribute
+        measured = self._measured(name, attribute)
+        setattr(self, name, measured)
+        return measured
+
+    def _measured(self, verb: str, request: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            outcome = "error"
+            try:
+                result = request(*args, **kwargs)
+                outcome = "ok"
+                return result
+            except Conflict:
+                outcome = "conflict"
+                raise
+            except Unsettled:
+                outcome = "unsettled"
+                raise
+            except Unavailable:
+                outcome = "unavailable"
+                raise
+            finally:
+                self._requests.labels(verb, outcome).inc()
+
+        return measured
+
+
+class UsageCollector:
+    """Addresses by range, read from the store when metrics are asked for."""
+
+    def __init__(self, usage: Callable[[], list[Usage]]) -> None:
+        """Ask ``usage`` at each reading."""
+        self._usage = usage
+
+    def collect(self) -> Iterator[Metric]:
+        """What a registry calls at each reading."""
+        family = GaugeMetricFamily(
+            "whereabouts_range_addresses",
+            "Addresses of a range: capacity, used, free.",
+            labels=["network", "range", "state"],
+        )
+        for row in self._usage():
+            for state, number in (("capacity", row.capacity), ("used", row.used), ("free", row.free)):
+                family.add_metric([row.network_name, row.range, state], number)
+        yield family
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Health probes are not worth a line each."""
+
+
+def serve_http(metrics: Metrics, ready: Callable[[], bool], host: str, port: int) -> tuple[Callable[[], None], int]:
+    """Serve /metrics, /healthz and /readyz in a thread; how to stop it, and the port it got."""
+    exposition = make_wsgi_app(metrics.registry)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            return exposition(environ, start_response)
+        found = path in ("/healthz", "/readyz")
+        good = path == "/healthz" or (found and ready())
+        status = "200 OK" if good else "503 Service Unavailable" if found else "404 Not Found"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [status.encode() + b"\n"]
+
+    server = make_server(host, port, app, handler_class=_QuietHandler)
+    Thread(target=server.serve_forever, name="http", daemon=True).start()
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return stop, server.server_port

@@ -1,0 +1,73 @@
+"""The command line, for people: what the program does when no container runtime calls it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import whereabouts
+from whereabouts.cni.versions import about
+from whereabouts.errors import WhereaboutsError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit status: 0, 1 for a failure that was explained, 2 for a wrong use."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        # A runtime probes a plugin this way, too; the Go plugin answers on stderr and with success.
+        machine = os.uname()
+        sys.stderr.write(about(whereabouts.__version__, machine.sysname.lower(), machine.machine))
+        sys.stderr.write("See whereabouts --help.\n")
+        return 0
+    try:
+        return int(chosen.run(chosen))
+    except WhereaboutsError as error:
+        sys.stderr.write(f"whereabouts: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="whereabouts",
+        description="Cluster-wide IP address management for CNI. With CNI_COMMAND in the environment this "
+        "program is a CNI plugin; without, it is the command line described here.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    show = commands.add_parser("show", help="list the ranges with used and free addresses")
+    show.add_argument("--local", metavar="FILE", help="the embedded store's file (default: %(default)s)")
+    show.set_defaults(run=_show, local=_default_path())
+    return parser
+
+
+def _default_path() -> str:
+    from whereabouts.config import DEFAULT_LOCAL_PATH
+
+    return DEFAULT_LOCAL_PATH
+
+
+def _version(chosen: argparse.Namespace) -> int:
+    print(whereabouts.__version__)
+    return 0
+
+
+def _show(chosen: argparse.Namespace) -> int:
+    from whereabouts.deadline import Deadline
+    from whereabouts.show import ranges_table
+    from whereabouts.store import Unavailable
+    from whereabouts.stores.sqlite import SqliteStore
+    from whereabouts.usage import usage
+
+    if not os.path.exists(chosen.local):
+        raise Unavailable(
+            f"{chosen.local} does not exist: no address was given out of an embedded store there"
+        )
+    store = SqliteStore(chosen.local, Deadline(10))
+    try:
+        print(ranges_table(usage(store, Deadline.none())))
+    finally:
+        store.close()
+    return 0

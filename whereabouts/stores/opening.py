@@ -1,0 +1,22 @@
+"""From a configuration to its open store. Only the client of the store that is asked for is imported."""
+
+from __future__ import annotations
+
+from whereabouts.config import Config
+from whereabouts.deadline import Deadline
+from whereabouts.store import Store
+
+
+def open_store(config: Config, deadline: Deadline) -> Store:
+    """Open the datastore that a configuration names.
+
+    Raises :class:`~whereabouts.store.StoreError` or :class:`~whereabouts.config.ConfigError`.
+    """
+    from whereabouts.stores.sqlite import SqliteStore
+
+    return SqliteStore(config.local_path, deadline)
+
+
+def store_identity(config: Config) -> tuple[object, ...]:
+    """What tells one datastore from another: configurations with equal identities share one."""
+    return (config.datastore, config.local_path, config.kubernetes, config.etcd)
