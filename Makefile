@@ -1,0 +1,55 @@
+# Each target sets up what it needs, and only once; `make help` lists them.
+# Another Python in an environment of its own: make test PYTHON=python3.13 VENV=.venv313
+
+# Started rather than looked up: a version manager's shim is on PATH for versions that are not in use.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+COMPILED := setup.py $(wildcard whereabouts/*.pyx whereabouts/*.pxd whereabouts/native/*.[ch])
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help run test lint bench dist clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 8
+
+run: $(VENV)/.built ## show the plugin at work on the embedded store
+	$(BIN)/python examples/tour.py
+
+test: $(VENV)/.built $(VENV)/.has-test ## run every test; the last lines say what was left out, and why
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.built $(VENV)/.has-test $(VENV)/.has-lint ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cython-lint whereabouts
+
+bench: $(VENV)/.built $(VENV)/.has-bench ## measure, beside the alternatives
+	$(BIN)/python -m pytest bench
+
+dist: $(VENV)/.has-build ## build the source distribution and, from it, the wheel, into dist/
+	$(BIN)/python -m build
+
+clean: ## remove all that make made, the environment too
+	rm -rf $(VENV) build dist *.egg-info whereabouts/*.so whereabouts/_*.c whereabouts/native/whereabouts
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "whereabouts needs Python 3.11 or newer, and none was found on PATH:" \
+		"install one, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+# What a dependency group of pyproject.toml lists.
+$(VENV)/.has-%: pyproject.toml $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --group $*
+	@touch $@
+
+$(VENV)/.built: pyproject.toml $(COMPILED) $(VENV)/.has-build
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
