@@ -1,0 +1,73 @@
+"""The suites that need more of a machine than Python and a C compiler, and what this machine lacks for each.
+
+A test belongs to a suite by its marker: ``pytestmark = pytest.mark.etcd``. It is skipped, and the suite
+named in the last lines of the run, where something is missing.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+
+class Suite(NamedTuple):
+    """What a suite needs, and what of it is missing here (None: nothing)."""
+
+    needs: str
+    missing: Callable[[], str | None]
+
+
+def find_program(name: str, *folders: str | None) -> str | None:
+    """The path of a program in the first of these folders that has it."""
+    return shutil.which(name, path=os.pathsep.join(filter(None, folders)))
+
+
+def _no_apiserver() -> str | None:
+    if find_program("kube-apiserver", os.environ.get("KUBEBUILDER_ASSETS"), "/usr/local/kubebuilder/bin"):
+        return None
+    return "no kube-apiserver in $KUBEBUILDER_ASSETS or /usr/local/kubebuilder/bin"
+
+
+def _no_etcd() -> str | None:
+    return None if shutil.which("etcd") else "no etcd on PATH (Debian: etcd-server)"
+
+
+@cache
+def _no_netns() -> str | None:
+    if os.geteuid() != 0:
+        return "root makes network namespaces, and this is not root"
+    if not shutil.which("ip"):
+        return "no ip on PATH (Debian: iproute2)"
+    if not find_program("bridge", os.environ.get("CNI_PATH"), "/opt/cni/bin", "/usr/lib/cni"):
+        return "no bridge in $CNI_PATH, /opt/cni/bin or /usr/lib/cni (Debian: containernetworking-plugins)"
+    made = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
+    return None if made.returncode == 0 else f"network namespaces cannot be made here: {made.stderr.strip()}"
+
+
+@cache
+def _no_packaging() -> str | None:
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "--retries", "0", "--timeout", "20"]
+        download = [*pip, "download", "--quiet", "--no-deps", "--dest", folder, "setuptools", "cython"]
+        if subprocess.run(download, capture_output=True, check=False).returncode != 0:
+            return "pip cannot reach a package index with setuptools and cython"
+    return None
+
+
+def _no_time() -> str | None:
+    if os.environ.get("HYPOTHESIS_PROFILE", "default") != "default":
+        return None
+    return "it takes minutes; HYPOTHESIS_PROFILE=ci runs it"
+
+
+SUITES = {
+    "apiserver": Suite("a kube-apiserver and its etcd", _no_apiserver),
+    "etcd": Suite("an etcd server", _no_etcd),
+    "netns": Suite("root, network namespaces and the bridge plugin", _no_netns),
+    "packaging": Suite("a package index, to build and install the distributions", _no_packaging),
+    "slow": Suite("minutes", _no_time),
+}
