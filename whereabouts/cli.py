@@ -44,9 +44,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _default_path() -> str:
-    from whereabouts.config import DEFAULT_LOCAL_PATH
+    from whereabouts.config.keys import LOCAL_PATH
 
-    return DEFAULT_LOCAL_PATH
+    return LOCAL_PATH
 
 
 def _version(chosen: argparse.Namespace) -> int:

@@ -35,16 +35,10 @@ def main() -> int:
 
 
 class OneShot:
-    """A host for one call: the store is opened for it, and what the configuration says is done.
-
-    The process runs with the rights of the container runtime, which chose the configuration.
-    """
+    """A host for one call: the store is opened for it, and closed after it."""
 
     files = HostFiles()
     environment = os.environ
-
-    def admit(self, config: Config) -> None:
-        """See :class:`whereabouts.service.Host`; everything is."""
 
     def log(self, config: Config) -> Log:
         """See :class:`whereabouts.service.Host`."""

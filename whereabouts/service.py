@@ -39,12 +39,9 @@ class Host(Protocol):
     """Where a call is served: what differs between a process of its own and the node agent."""
 
     files: Files
-    """The host's files, as far as a configuration may name them."""
+    """The host's files, and which of them a network configuration may name."""
     environment: Mapping[str, str]
     """The environment of the serving process, which may name the node."""
-
-    def admit(self, config: Config) -> None:
-        """Raise ConfigError if the configuration asks for something that is not allowed here."""
 
     def log(self, config: Config) -> Log:
         """The log that the configuration asks for."""
@@ -105,7 +102,6 @@ class Service:
             files=self._host.files,
             lenient=request.command in ("DEL", "GC"),
         )
-        self._host.admit(config)
         log = self._host.log(config).about(_subject(request, config))
         for warning in config.warnings:
             log.verbose(warning)

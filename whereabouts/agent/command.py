@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
-from threading import Thread
 
 from whereabouts.agent.host import AgentHost
+from whereabouts.agent.http import HttpServer
 from whereabouts.agent.server import Server
+from whereabouts.errors import WhereaboutsError
 from whereabouts.log import LEVELS, Log, to_stderr
 
 DEFAULT_SOCKET = "/run/whereabouts/agent.sock"
+
+
+class PortUnusable(WhereaboutsError):
+    """The port for metrics and probes cannot be had."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,21 +48,38 @@ def run(chosen: argparse.Namespace) -> int:
     log = Log(chosen.log_level, to_stderr)
     host = AgentHost(chosen.allow_directory, chosen.log_level, os.environ)
     server = Server(chosen.socket, host.handle, workers=chosen.workers, patience=10.0, log=log)
-    stop_http = _serve_http(chosen, host, log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
-    log.verbose(f"serving on {chosen.socket}")
-    host.ready = True
+    http = _serve_http(chosen, host)
     try:
+        log.verbose(f"serving on {chosen.socket}")
+        host.ready = True
         server.run()
-        log.verbose("draining: calls in flight are finished, new ones are told to come again")
-        host.draining = True
+        log.verbose("stopping: calls in flight are finished, new ones are told to come again")
+        host.ready = False
         finished = server.drain(chosen.drain_seconds)
     finally:
         server.close()
         host.close()
-        stop_http()
+        if http is not None:
+            http.close()
     if not finished:
         log.error(f"calls were still in flight after {chosen.drain_seconds:g} s")
-    sys.stderr.flush()
     return 0 if finished else 1
+
+
+def _serve_http(chosen: argparse.Namespace, host: AgentHost) -> HttpServer | None:
+    if chosen.metrics_port is None:
+        return None
+    try:
+        return HttpServer(host.metrics.registry, lambda: host.ready, chosen.metrics_host, chosen.metrics_port)
+    except OSError as error:
+        where = f"{chosen.metrics_host}:{chosen.metrics_port}"
+        raise PortUnusable(f"--metrics-port: nothing can be served on {where}: {error.strerror}") from error
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number

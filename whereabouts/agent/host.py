@@ -11,7 +11,7 @@ from time import monotonic
 from whereabouts.agent import framing
 from whereabouts.agent.group_commit import GroupCommitter, Groups
 from whereabouts.agent.metrics import MeasuredStore, Metrics, UsageCollector
-from whereabouts.agent.trust import TrustedDirectories, TrustedFiles
+from whereabouts.agent.trust import TrustedFiles
 from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, CniError
 from whereabouts.cni.request import version_of
 from whereabouts.cni.results import print_error
@@ -45,11 +45,10 @@ class AgentHost:
     def __init__(self, directories: Sequence[str], log_level: str, environment: Mapping[str, str]) -> None:
         """Trust tenants' files in ``directories``; ``environment`` is the agent's own."""
         self.environment = environment
-        self.draining = False
         self.ready = False
+        """Whether calls are served; those that come while it is false are told to come again."""
         self.metrics = Metrics()
-        self._trusted = TrustedDirectories(directories)
-        self.files = TrustedFiles(self._trusted)
+        self.files = TrustedFiles(directories)
         self._level = log_level
         self._lock = Lock()
         self._warm: dict[tuple[object, ...], _Warm] = {}
@@ -60,7 +59,7 @@ class AgentHost:
         """Answer a request of the native plugin that came ``waited`` seconds ago."""
         since = monotonic()
         command = request.environment.get("CNI_COMMAND", "")
-        if self.draining:
+        if not self.ready:
             code = PLUGIN_NOT_AVAILABLE if command == "STATUS" else TRY_AGAIN_LATER
             error = CniError(code, "the node agent is being stopped: try again when its successor runs")
             status, stdout = 1, print_error(error, version_of(request.config))
@@ -76,10 +75,6 @@ class AgentHost:
             )
         self.metrics.answered(command, stdout, status, waited + monotonic() - since)
         return framing.Answer(status, stdout, b"")
-
-    def admit(self, config: Config) -> None:
-        """See :class:`whereabouts.service.Host`."""
-        self._trusted.admit(config)
 
     def log(self, config: Config) -> Log:
         """See :class:`whereabouts.service.Host`. The agent's level bounds what a configuration may ask."""

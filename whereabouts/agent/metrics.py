@@ -1,15 +1,12 @@
-"""What the agent counts, in Prometheus's terms, and where it can be read."""
+"""What the agent counts, in Prometheus's terms."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from threading import Thread
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
-from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from whereabouts.store import Conflict, Store, Unavailable, Unsettled
@@ -114,32 +111,3 @@ class UsageCollector:
             for state, number in (("capacity", row.capacity), ("used", row.used), ("free", row.free)):
                 family.add_metric([row.network_name, row.range, state], number)
         yield family
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Health probes are not worth a line each."""
-
-
-def serve_http(metrics: Metrics, ready: Callable[[], bool], host: str, port: int) -> tuple[Callable[[], None], int]:
-    """Serve /metrics, /healthz and /readyz in a thread; how to stop it, and the port it got."""
-    exposition = make_wsgi_app(metrics.registry)
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        path = environ.get("PATH_INFO", "")
-        if path == "/metrics":
-            return exposition(environ, start_response)
-        found = path in ("/healthz", "/readyz")
-        good = path == "/healthz" or (found and ready())
-        status = "200 OK" if good else "503 Service Unavailable" if found else "404 Not Found"
-        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-        return [status.encode() + b"\n"]
-
-    server = make_server(host, port, app, handler_class=_QuietHandler)
-    Thread(target=server.serve_forever, name="http", daemon=True).start()
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-
-    return stop, server.server_port

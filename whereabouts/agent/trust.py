@@ -10,30 +10,28 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from whereabouts.config import Config, ConfigError, Files
+from whereabouts.config import ConfigError
+from whereabouts.config.host_files import HostFiles
 
 
-class TrustedDirectories:
-    """The directories inside which a tenant may name files."""
+class TrustedFiles(HostFiles):
+    """The host's files, of which a network configuration may name those in certain directories."""
+
+    __slots__ = ("_directories",)
 
     def __init__(self, directories: Sequence[str]) -> None:
         """Trust what lies in ``directories``, wherever symbolic links lead."""
         self._directories = [os.path.realpath(directory) for directory in directories]
 
-    def require(self, key: str, path: str) -> None:
-        """Raise ConfigError unless ``path``, named by ``key``, lies in a trusted directory."""
-        real = os.path.realpath(path)
-        if not os.path.isabs(path) or not any(
-            os.path.commonpath([real, directory]) == directory for directory in self._directories
-        ):
-            allowed = ", ".join(self._directories) or "none"
-            raise ConfigError(
-                f"{key} is {path!r}: the node agent uses a file that a network configuration names only "
-                f"inside the directories it was started with (--allow-directory: {allowed}); set the key in "
-                "the host's whereabouts.conf instead, or leave it out"
-            )
-
-    def admit(self, config: Config) -> None:
-        """Raise ConfigError for the first path of the network configuration that is not trusted."""
-        for key, path in config.inline_paths:
-            self.require(key, path)
+    def admit(self, key: str, path: str) -> None:
+        """See :class:`whereabouts.config.Files`."""
+        if os.path.isabs(path) and "\0" not in path:
+            real = os.path.realpath(path)
+            if any(os.path.commonpath([real, directory]) == directory for directory in self._directories):
+                return
+        allowed = ", ".join(self._directories) or "none"
+        raise ConfigError(
+            f"{key} is {path!r}: the node agent uses a file that a network configuration names only inside "
+            f"the directories it was started with (--allow-directory: {allowed}); "
+            "set the key in the host's whereabouts.conf instead, or leave it out"
+        )

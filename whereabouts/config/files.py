@@ -13,3 +13,6 @@ class Files(Protocol):
 
     def is_directory(self, path: str) -> bool:
         """Whether there is a directory at ``path``. Does not raise."""
+
+    def admit(self, key: str, path: str) -> None:
+        """Raise ConfigError if a network configuration may not name ``path`` with ``key`` here."""

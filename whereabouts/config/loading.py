@@ -47,6 +47,9 @@ def load(
     problems = Problems(lenient, [])
     ipam = _ipam(config)
     inline = read_members(ipam, KEYS, Place("LoadIPAMConfig - JSON Parsing Error: ", "ipam.", problems))
+    inline_paths = _paths(inline)
+    for key, path in inline_paths:
+        files.admit(key, path)
     merged = inline.over(read_flat_file(files, inline.text("configuration_path"), problems))
     datastore = choose_datastore(merged)
     check_network_name(merged.text("network_name"), datastore, problems)
@@ -75,7 +78,7 @@ def load(
         log_file=merged.text("log_file"),
         log_level=_log_level(merged, problems),
         leader=_leader_times(merged, problems),
-        inline_paths=_paths(inline),
+        inline_paths=inline_paths,
         warnings=tuple(problems.warnings),
     )
 

@@ -19,4 +19,4 @@ def open_store(config: Config, deadline: Deadline) -> Store:
 
 def store_identity(config: Config) -> tuple[object, ...]:
     """What tells one datastore from another: configurations with equal identities share one."""
-    return (config.datastore, config.local_path, config.kubernetes, config.etcd)
+    return (config.datastore, config.local_path, config.kubeconfig, config.etcd)

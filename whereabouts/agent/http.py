@@ -1,0 +1,51 @@
+"""The agent's local HTTP server: metrics for Prometheus, probes for the kubelet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+
+class HttpServer:
+    """Serves ``/metrics``, ``/healthz`` (it runs) and ``/readyz`` (it takes calls) in a thread."""
+
+    def __init__(self, registry: CollectorRegistry, ready: Callable[[], bool], host: str, port: int) -> None:
+        """Serve on ``host``; ``port`` 0 takes a free one. Raises OSError where that cannot be."""
+        self._metrics = make_wsgi_app(registry)
+        self._ready = ready
+        self._server = make_server(host, port, self._answer, _Threading, _Quiet)
+        self.port = self._server.server_port
+        Thread(target=self._server.serve_forever, name="http", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            return self._metrics(environ, start_response)
+        if path == "/healthz" or (path == "/readyz" and self._ready()):
+            status = "200 OK"
+        else:
+            status = "503 Service Unavailable" if path == "/readyz" else "404 Not Found"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{status}\n".encode()]
+
+
+class _Threading(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    timeout = 10
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Probes come every few seconds and are not worth a line."""
