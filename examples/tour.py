@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PLUGIN = str(Path(sys.executable).with_name("whereabouts"))
 
@@ -24,29 +26,30 @@ class Tour:
     def __init__(self, directory: str) -> None:
         """A tour whose store lies in ``directory``."""
         self.database = f"{directory}/whereabouts.db"
-        self.attached: list[tuple[str, dict[str, object]]] = []
+        self.attached: list[tuple[str, Mapping[str, object]]] = []
 
-    def call(self, command: str, pod: str, ipam: dict[str, object]) -> dict[str, object] | None:
-        """Start the plugin as a runtime does; its result, or None where it has none. Exits on an error."""
+    def call(self, command: str, pod: str, ipam: Mapping[str, object]) -> dict[str, Any]:
+        """Start the plugin as a runtime does; its result, empty where it has none. Exits on an error."""
         run = self._run(command, pod, ipam)
         if run.returncode:
             sys.exit(f"{command} of {pod} failed: {run.stdout}{run.stderr}")
-        return json.loads(run.stdout) if run.stdout else None
+        result: dict[str, Any] = json.loads(run.stdout or "{}")
+        return result
 
-    def add(self, pod: str, ipam: dict[str, object]) -> None:
+    def add(self, pod: str, ipam: Mapping[str, object]) -> None:
         """Attach a pod and print the addresses that it got."""
         result = self.call("ADD", pod, ipam)
         self.attached.append((pod, ipam))
-        print(f"  {pod:8} {'  '.join(ip['address'] for ip in result['ips'])}")  # type: ignore[index]
+        print(f"  {pod:8} {'  '.join(ip['address'] for ip in result['ips'])}")
 
-    def refused(self, pod: str, ipam: dict[str, object]) -> None:
+    def refused(self, pod: str, ipam: Mapping[str, object]) -> None:
         """Try to attach a pod for which there is no address, and print the error."""
         run = self._run("ADD", pod, ipam)
         if not run.returncode:
             sys.exit(f"{pod} got an address that should not exist: {run.stdout}")
         print(f"  {pod:8} error {json.loads(run.stdout)['code']}: {json.loads(run.stdout)['msg']}")
 
-    def delete(self, pod: str, ipam: dict[str, object]) -> None:
+    def delete(self, pod: str, ipam: Mapping[str, object]) -> None:
         """Detach a pod."""
         self.call("DEL", pod, ipam)
         self.attached.remove((pod, ipam))
@@ -56,7 +59,7 @@ class Tour:
         command = [PLUGIN, "show", "--local", self.database]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    def _run(self, command: str, pod: str, ipam: dict[str, object]) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: str, pod: str, ipam: Mapping[str, object]) -> subprocess.CompletedProcess[str]:
         config = {
             "cniVersion": "1.0.0",
             "name": "tour",

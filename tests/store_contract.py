@@ -410,7 +410,7 @@ class StoreContract:
         settled = sorted(allocations(store))
         for at in itertools.count():
             faulty = FaultyStore(store, at, way)
-            frail = Allocator(faulty, DirectCommitter(faulty), SILENT)  # type: ignore[arg-type]
+            frail = Allocator(faulty, DirectCommitter(faulty), SILENT)
             owner = pod(10 + at)
             failed = False
             try:

@@ -420,6 +420,14 @@ def test_what_is_not_text_is_a_type_error(bad: object) -> None:
         decode(bad, 256)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("bad", [None, 3, b"", {1, 2}])
+def test_what_is_not_a_bitmap_is_a_type_error(bad: object) -> None:
+    with pytest.raises(TypeError):
+        encode(bad)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        encode_bytes(bad)  # type: ignore[arg-type]
+
+
 def test_a_tiny_text_of_a_huge_interval_stays_cheap() -> None:
     bitmap = bitmap_of([(5, WIDEST - 7)], WIDEST)
     text = encode(bitmap)

@@ -97,6 +97,7 @@ cdef extern from * nogil:
     #define LEVEL  31
     #define WIDE   32
     #define TAGS   63
+    #define NEAR   54               /* shift of the highest level whose spans are below 2**64 */
     #define TOP    21               /* 64**22 > 2**128: no node is above this level */
     #define TOP_SLOTS 15ull         /* and it has four slots that count */
     #define WIDEN  32               /* a compact node has at most so many stored slots */
@@ -105,14 +106,14 @@ cdef extern from * nogil:
     #define PAGE   4096             /* offsets of a node of level 1 */
     """
     const uint64_t EMPTY, FULL, TOP_SLOTS
-    const int LEVEL, WIDE, TOP, WIDEN, NARROW, PAGE
+    const int LEVEL, WIDE, NEAR, TOP, WIDEN, NARROW, PAGE
     const u128 TAGS, HIGHEST
 
 
 # ---- a node and its slots ----
 
 cdef inline int level_of(Node* node) noexcept:
-    return <int> (node.place & LEVEL)
+    return <int> (<uint64_t> node.place & LEVEL)
 
 
 cdef inline int shift_of(Node* node) noexcept:
@@ -120,7 +121,7 @@ cdef inline int shift_of(Node* node) noexcept:
 
 
 cdef inline bint is_wide(Node* node) noexcept:
-    return (node.place & WIDE) != 0
+    return (<uint64_t> node.place & WIDE) != 0
 
 
 cdef inline u128 first_of(Node* node) noexcept:
@@ -132,13 +133,34 @@ cdef inline u128 last_of(Node* node) noexcept:
     return first_of(node) + ((<u128> 64 << shift_of(node)) - 1)
 
 
+# Shifts of 128 bits are slow, and the nodes that are met most are low ones, of less than 2**64 offsets.
+
 cdef inline bint spans(Node* node, u128 offset) noexcept:
-    return (offset ^ node.place) >> shift_of(node) < 64
+    cdef u128 apart = offset ^ node.place
+    if shift_of(node) <= NEAR:
+        return <uint64_t> (apart >> 64) == 0 and <uint64_t> apart >> shift_of(node) < 64
+    return apart >> shift_of(node) < 64
 
 
 cdef inline int slot_of(Node* node, u128 offset) noexcept:
     """The slot of an offset in the node's span."""
-    return <int> ((offset >> shift_of(node)) & 63)
+    if shift_of(node) <= NEAR:
+        return <int> (<uint64_t> offset >> shift_of(node) & 63)
+    return <int> (offset >> shift_of(node) & 63)
+
+
+cdef inline u128 slot_first(Node* node, int slot) noexcept:
+    """The first offset of a slot."""
+    if shift_of(node) <= NEAR:
+        return first_of(node) | <u128> (<uint64_t> slot << shift_of(node))
+    return first_of(node) | <u128> slot << shift_of(node)
+
+
+cdef inline u128 slot_last(Node* node, u128 offset) noexcept:
+    """The last offset of the slot that an offset is in."""
+    if shift_of(node) <= NEAR:
+        return offset | <u128> ((<uint64_t> 1 << shift_of(node)) - 1)
+    return offset | ((<u128> 1 << shift_of(node)) - 1)
 
 
 cdef inline int rank(uint64_t mask, int slot) noexcept:
@@ -153,15 +175,18 @@ cdef inline uint64_t as_entry(Node* node) noexcept:
     return <uint64_t> <uintptr_t> node
 
 
-cdef inline uint64_t get(Node* node, int slot) noexcept:
-    """What a slot holds: EMPTY, FULL, or a word (level 1) or child (above)."""
+cdef inline uint64_t stored_entry(Node* node, int slot) noexcept:
+    """What a slot that is not full holds: EMPTY, or a word (level 1) or child (above)."""
     if is_wide(node):
         return node.body[slot]
-    if node.full >> slot & 1:
-        return FULL
     if node.body[0] >> slot & 1:
         return node.body[1 + rank(node.body[0], slot)]
     return EMPTY
+
+
+cdef inline uint64_t get(Node* node, int slot) noexcept:
+    """What a slot holds: EMPTY, FULL, or a word (level 1) or child (above)."""
+    return FULL if node.full >> slot & 1 else stored_entry(node, slot)
 
 
 cdef inline int room_for(int stored) noexcept:
@@ -299,7 +324,7 @@ cdef int put(Node** slot_node, int slot, uint64_t entry) noexcept:
     cdef Node* node = slot_node[0]
     cdef uint64_t bit = <uint64_t> 1 << slot
     cdef uint64_t slots[64]
-    cdef bint stores = entry != EMPTY and entry != FULL
+    cdef bint stores = is_child(entry)
     if is_wide(node):
         node.body[slot] = entry
         node.full = (node.full & ~bit) | (<uint64_t> (entry == FULL) << slot)
@@ -408,44 +433,42 @@ cdef inline uint64_t word_at(Node* root, u128 offset) noexcept:
     return word
 
 
-cdef bint find_free(Node* node, u128* at) noexcept:
-    """Move ``at`` to the lowest free offset from there on in the node's span; False if there is none."""
-    cdef int slot = slot_of(node, at[0]), shift = shift_of(node)
-    cdef uint64_t entry, free = ~node.full & (FULL << slot)
-    cdef u128 first
-    cdef Node* child
-    if level_of(node) == TOP:
-        free &= TOP_SLOTS
-    while free:
-        slot = lowest_bit(free)
-        free &= free - 1
-        first = first_of(node) | <u128> slot << shift
-        if first > at[0]:
-            at[0] = first
-        entry = get(node, slot)
-        if shift == 6:
-            entry = ~entry & (FULL << <int> (at[0] & 63))
-            if entry:
-                at[0] = (at[0] & ~<u128> 63) | <u128> lowest_bit(entry)
-                return True
+cdef bint lowest_free(Node* root, u128* at) noexcept:
+    """Move ``at`` to the lowest free offset from there on; False if all are used up to 2**128.
+
+    Down the tree a slot that is not full has room, except where the search begins within it. Where that
+    leads to a node without room, the search goes on behind it, and from the root.
+    """
+    cdef Node* node = root
+    cdef u128 offset = at[0]
+    cdef uint64_t free
+    cdef int slot
+    while node != NULL and spans(node, offset):
+        slot = slot_of(node, offset)
+        free = ~node.full & (FULL << slot)
+        if level_of(node) == TOP:
+            free &= TOP_SLOTS
+        if free == 0:
+            offset = last_of(node) + 1
+            if offset == 0:
+                return False
+            node = root
             continue
-        child = as_node(entry)
-        if child == NULL or not spans(child, at[0]) or find_free(child, at):
+        if not free >> slot & 1:
+            slot = lowest_bit(free)
+            offset = slot_first(node, slot)
+        if level_of(node) > 1:
+            node = as_node(stored_entry(node, slot))
+            continue
+        free = ~stored_entry(node, slot) & (FULL << <int> (offset & 63))
+        if free:
+            at[0] = (offset & ~<u128> 63) | <u128> lowest_bit(free)
             return True
-        # Behind a full tail of a child that is smaller than its slot, the slot goes on, and is free.
-        at[0] = last_of(child) + 1
-        if spans(node, at[0]) and slot_of(node, at[0]) == slot:
-            return True
-    return False
-
-
-cdef inline bint lowest_free(Node* root, u128* at) noexcept:
-    """Move ``at`` to the lowest free offset from there on; False if all are used up to 2**128."""
-    if root == NULL or not spans(root, at[0]) or find_free(root, at):
-        return True
-    if level_of(root) == TOP:
-        return False
-    at[0] = last_of(root) + 1
+        offset = (offset | 63) + 1
+        if offset == 0:
+            return False
+        node = root
+    at[0] = offset
     return True
 
 
@@ -469,7 +492,7 @@ cdef bint find_used(Node* node, u128* at) noexcept:
     while used:
         slot = lowest_bit(used)
         used &= used - 1
-        first = first_of(node) | <u128> slot << shift
+        first = slot_first(node, slot)
         if first > at[0]:
             at[0] = first
         entry = get(node, slot)
@@ -576,7 +599,7 @@ cdef int paint_slots(Node** node, u128 low, u128 high, Stroke* stroke) noexcept:
     if level == 1:
         return paint_page(node, low, high, stroke)
     for slot in range(slot_of(node[0], low), slot_of(node[0], high) + 1):
-        stop = lesser(high, start | ((<u128> 1 << shift) - 1))
+        stop = lesser(high, slot_last(node, start))
         before = entry = get(node[0], slot)
         failed = paint(&entry, level, start, stop, stroke)
         if entry != before and put(node, slot, entry):
@@ -669,7 +692,7 @@ cdef u128 count_used(Node* node, u128 low, u128 high) noexcept:
     start = low
     shift = shift_of(node)
     for slot in range(slot_of(node, low), slot_of(node, high) + 1):
-        stop = lesser(high, start | ((<u128> 1 << shift) - 1))
+        stop = lesser(high, slot_last(node, start))
         entry = get(node, slot)
         if entry == FULL:
             total += stop - start + 1
@@ -693,7 +716,7 @@ cdef void copy_words(Node* node, u128 low, u128 high, uint64_t* out) noexcept:
     high = lesser(high, last_of(node))
     shift = shift_of(node)
     for slot in range(slot_of(node, start), slot_of(node, high) + 1):
-        stop = lesser(high, start | ((<u128> 1 << shift) - 1))
+        stop = lesser(high, slot_last(node, start))
         entry = get(node, slot)
         if shift == 6:
             out[<size_t> ((start - low) >> 6)] = entry
@@ -710,7 +733,7 @@ cdef uint64_t* write_offsets(Node* node, uint64_t* out) noexcept:
     cdef uint64_t entry, first, step
     for slot in range(64):
         entry = get(node, slot)
-        first = <uint64_t> (first_of(node) | <u128> slot << shift)
+        first = <uint64_t> slot_first(node, slot)
         if shift == 6:
             while entry:
                 out[0] = first + <uint64_t> lowest_bit(entry)
@@ -1005,7 +1028,7 @@ cdef class Bitmap:
             return 0
         raise IndexError(f"start {spelled(start)} is out of bounds: the capacity is {self.capacity}")
 
-    cdef inline bint lowest(self, u128* at) noexcept:
+    cdef bint lowest(self, u128* at) noexcept:
         return lowest_free(as_node(self.root), at) and at[0] <= self.last
 
     cdef int lowest_outside(self, object intervals, Barred* barred, u128* at) except -1:
@@ -1190,7 +1213,7 @@ cdef class Bitmap:
             return self.paint(first, last_of(source), colour, slots)
         for slot in range(64):
             if slots[slot] == FULL:
-                self.paint(first, first | ((<u128> 1 << shift) - 1), colour, NULL)
+                self.paint(first, slot_last(source, first), colour, NULL)
             elif slots[slot] != EMPTY:
                 self.paint_all(as_node(slots[slot]), colour)
             first += <u128> 1 << shift

@@ -965,8 +965,11 @@ cdef decode_wide(const Bits* body, uint8_t method, object capacity):
 # What Python sees
 
 cdef Frame encode_frame(object bitmap) except *:
-    cdef object capacity = bitmap.capacity
+    cdef object capacity
     cdef bytes data
+    if not isinstance(bitmap, Bitmap):
+        raise TypeError(f"a Bitmap is encoded, not {type(bitmap).__name__}")
+    capacity = bitmap.capacity
     if capacity > DENSE:
         return encode_wide(list(bitmap.runs()), capacity)
     data = bitmap.to_bytes()
@@ -974,7 +977,7 @@ cdef Frame encode_frame(object bitmap) except *:
 
 
 cdef decode_frame(const uint8_t* frame, size_t size, object capacity):
-    cdef Bits body = Bits(frame + HEADER, size - HEADER)
+    cdef Bits body
     cdef int overflow
     cdef long long narrow = PyLong_AsLongLongAndOverflow(capacity, &overflow)
     if overflow < 0 or not overflow and narrow < 1 or overflow and capacity > WIDEST:
@@ -983,12 +986,13 @@ cdef decode_frame(const uint8_t* frame, size_t size, object capacity):
         raise CodecError(f"{size} bytes are too few: checksum and method alone take {HEADER}")
     if load32(frame) != checksum(frame + 4, size - 4, capacity):
         raise CodecError(f"the checksum fails: damaged, or written for another capacity than {capacity}")
+    body = Bits(frame + HEADER, size - HEADER)
     if overflow or narrow > DENSE:
         return decode_wide(&body, frame[4], capacity)
     return decode_dense(&body, frame[4], narrow, capacity)
 
 
-def encode_bytes(bitmap not None):
+def encode_bytes(bitmap):
     """The frame of a bitmap: checksum, method, bit stream. Equal sets of equal capacity give equal frames."""
     cdef Frame frame = encode_frame(bitmap)
     try:
@@ -1002,7 +1006,7 @@ def decode_bytes(bytes frame not None, capacity):
     return decode_frame(<uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), capacity)
 
 
-def encode(bitmap not None):
+def encode(bitmap):
     """The text of a bitmap, for an annotation: ``g1:`` and base64, in ASCII."""
     cdef Frame frame = encode_frame(bitmap)
     cdef str text

@@ -104,16 +104,19 @@ class Hints:
         for key, used in self._store.bitmaps(pool.space, version, first, last, deadline):
             barred = configured.barred(key.base)
             if key.base in bases and used is not None and used.first_free_outside(barred) is not None:
-                self._update(pool.key, lambda now, base=key.base: now.without_exhausted(base), deadline)
+                self._clear(pool.key, key.base, deadline)
 
     def forget(self, key: BlockKey, deadline: Deadline) -> None:
         """An address of this block was freed: no pool may call the block exhausted any more."""
         try:
             for stored in self._store.pools(deadline, key.space.network_name):
                 if stored.pool.is_exhausted(key):
-                    self._update(stored.pool.key, lambda now: now.without_exhausted(key.base), deadline)
+                    self._clear(stored.pool.key, key.base, deadline)
         except WhereaboutsError as error:
             self._log.error(f"block {key.name}: it is still called exhausted: {error}")
+
+    def _clear(self, key: PoolKey, base: int, deadline: Deadline) -> None:
+        self._update(key, lambda now: now.without_exhausted(base), deadline)
 
     def _update(self, key: PoolKey, change: Callable[[Pool], Pool], deadline: Deadline) -> None:
         while True:

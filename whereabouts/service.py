@@ -38,10 +38,15 @@ SECONDS = {"ADD": 120.0, "DEL": 60.0}
 class Host(Protocol):
     """Where a call is served: what differs between a process of its own and the node agent."""
 
-    files: Files
-    """The host's files, and which of them a network configuration may name."""
-    environment: Mapping[str, str]
-    """The environment of the serving process, which may name the node."""
+    @property
+    def files(self) -> Files:
+        """The host's files, and which of them a network configuration may name."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of the serving process, which may name the node."""
+        ...
 
     def log(self, config: Config) -> Log:
         """The log that the configuration asks for."""

@@ -100,7 +100,7 @@ class AgentHost:
         with warm.opening:
             if warm.shared is not None:
                 return warm.shared
-            store: Store = MeasuredStore(open_store(warm.config, deadline), self.metrics)  # type: ignore[assignment]
+            store: Store = MeasuredStore(open_store(warm.config, deadline), self.metrics)
             if store.concurrent:
                 warm.shared = store
             return store

@@ -31,7 +31,8 @@ class HttpServer:
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
-            return self._metrics(environ, start_response)
+            metrics: Iterable[bytes] = self._metrics(environ, start_response)
+            return metrics
         if path == "/healthz" or (path == "/readyz" and self._ready()):
             status = "200 OK"
         else:

@@ -10,7 +10,7 @@ from whereabouts.errors import WhereaboutsError
 from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import ClassVar, NoReturn
+    from typing import NoReturn
 
 DEEPEST = 100
 """Levels of nesting that are read: a fixed number gives the same answer under every Python release."""
@@ -80,7 +80,6 @@ class _Scan:
     strict = True
     object_hook = None
     object_pairs_hook = None
-    memo: ClassVar[dict[str, str]] = {}
 
     @staticmethod
     def parse_int(digits: str) -> int:
@@ -100,7 +99,7 @@ class _Scan:
         raise JsonError(f"{name} is not a number that JSON has")
 
 
-_scan = make_scanner(_Scan)
+_scan = make_scanner(_Scan)  # type: ignore[arg-type]  # any object with these attributes will do
 
 
 def _decode(data: bytes) -> object:
