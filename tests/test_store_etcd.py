@@ -1,0 +1,489 @@
+"""The contract over etcd, and what is its own: memory, transactions, failures, values, TLS and users."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+import whereabouts.store
+from tests.store_contract import (
+    KEY,
+    SOON,
+    OpenStore,
+    StoreContract,
+    add,
+    allocations,
+    block_with,
+    delete,
+    demand,
+    pod,
+)
+from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
+from whereabouts.deadline import Deadline
+from whereabouts.pool import PoolKey
+from whereabouts.store import Conflict, Store, StoreDamaged, StoreError, Unavailable, Unsettled
+
+pytest.importorskip("grpc", reason="grpcio is not installed (pip install 'whereabouts-ipam[etcd]')")
+
+from tests.etcd_server import Certificates, EtcdServer, cluster
+from whereabouts.stores.etcd import EtcdStore, Outdated
+from whereabouts.stores.etcd_connection import Connection, Reply
+from whereabouts.stores.etcd_keys import DEFAULT_PREFIX, Keys
+
+pytestmark = pytest.mark.etcd
+
+USER, PASSWORD = "whereabouts", "s3cret-of-the-test"
+_numbers = itertools.count()
+
+
+def new_prefix() -> str:
+    return f"/test/{next(_numbers)}/"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EtcdServer]:
+    with cluster() as (one,):
+        yield one
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def guarded(certificates: Certificates) -> Iterator[EtcdServer]:
+    """A server that asks for certificates and users."""
+    with cluster(certificates=certificates) as (one,):
+        one.add_user(USER, PASSWORD, "/test/")
+        one.ask_for_users()
+        yield one
+
+
+begins_again = pytest.mark.skipif(
+    not hasattr(whereabouts.store, "Outdated"), reason="the allocator does not begin again yet"
+)
+
+
+class EtcdContract(StoreContract):
+    @begins_again
+    def test_a_freed_address_of_a_lower_block_is_the_next_whoever_freed_it(
+        self, store: Store, open_store: OpenStore
+    ) -> None:
+        super().test_a_freed_address_of_a_lower_block_is_the_next_whoever_freed_it(store, open_store)
+
+
+class TestEtcd(EtcdContract):
+    @pytest.fixture
+    def open_store(self, server: EtcdServer) -> Callable[[], EtcdStore]:
+        prefix = new_prefix()
+        return lambda: EtcdStore(server.host, prefix=prefix)
+
+
+class TestEtcdWithTlsAndUsers(EtcdContract):
+    @pytest.fixture
+    def open_store(self, guarded: EtcdServer, certificates: Certificates) -> Callable[[], EtcdStore]:
+        prefix = new_prefix()
+        return lambda: guarded_store(guarded, certificates, prefix)
+
+
+def guarded_store(server: EtcdServer, certificates: Certificates, prefix: str, **options: str) -> EtcdStore:
+    settings = {
+        "username": USER,
+        "password": PASSWORD,
+        "ca_cert_file": certificates.authority,
+        "cert_file": certificates.client,
+        "key_file": certificates.client_key,
+        **options,
+    }
+    return EtcdStore(f"https://{server.host}", prefix=prefix, patience=1.0, **settings)
+
+
+@pytest.fixture
+def store(server: EtcdServer) -> Iterator[EtcdStore]:
+    store = EtcdStore(server.host, prefix=new_prefix())
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def other(server: EtcdServer, store: EtcdStore) -> Iterator[EtcdStore]:
+    """Another process with the same data."""
+    other = EtcdStore(server.host, prefix=store._keys._prefix)
+    yield other
+    other.close()
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was sent to etcd."""
+    sent: list[bytes] = []
+    transact = Connection.transact
+
+    def counted(self: Connection, request: bytes, deadline: Deadline, *, writes: bool) -> Reply:
+        sent.append(request)
+        return transact(self, request, deadline, writes=writes)
+
+    monkeypatch.setattr(Connection, "transact", counted)
+    return sent
+
+
+# -------------------------------------------------------- what an ADD costs
+
+
+def test_an_add_in_the_steady_state_is_one_transaction(store: EtcdStore, requests: list[bytes]) -> None:
+    wanted = demand("10.0.0.0/16")
+    add(store, wanted, pod(0))
+    for n in range(1, 5):
+        requests.clear()
+        assert add(store, wanted, pod(n)) == [f"10.0.0.{n + 1}"]
+        assert len(requests) == 1
+
+
+def test_an_add_of_two_ranges_is_two_transactions(store: EtcdStore, requests: list[bytes]) -> None:
+    wanted = demand("10.0.0.0/16", "fd00::/64")
+    add(store, wanted, pod(0))
+    requests.clear()
+    assert add(store, wanted, pod(1)) == ["10.0.0.2", "fd00::2"]
+    assert len(requests) == 2
+
+
+def test_what_another_process_wrote_costs_one_more_read(
+    store: EtcdStore, other: EtcdStore, requests: list[bytes]
+) -> None:
+    wanted = demand("10.0.0.0/16")
+    add(store, wanted, pod(0))
+    add(other, wanted, pod(1))
+    requests.clear()
+    assert add(store, wanted, pod(2)) == ["10.0.0.3"]
+    assert len(requests) == 3
+
+
+def test_memory_of_blocks_is_bounded_and_the_oldest_is_read_again(
+    store: EtcdStore, requests: list[bytes]
+) -> None:
+    keys = [BlockKey(Space(), 4, BLOCK_SIZE * number) for number in range(100)]
+    for key in keys:
+        store.write_block(key, None, block_with(key, 1), Deadline(SOON))
+    assert len(store._memory._blocks) < len(keys)
+    requests.clear()
+    for key in (keys[0], keys[-1]):
+        stored = store.read_block(key, Deadline(SOON))
+        assert stored is not None
+        assert stored.trusted() == block_with(key, 1)
+    assert len(requests) == 1
+
+
+# ------------------------------------------------- several processes at once
+
+
+@begins_again
+def test_a_pod_keeps_its_address_whichever_process_is_asked(store: EtcdStore, other: EtcdStore) -> None:
+    wanted = demand("10.0.0.0/23")
+    for n in range(260):
+        add(store, wanted, pod(n))
+    assert delete(store, wanted, pod(0)) == ["10.0.0.1"]
+    assert add(other, wanted, pod(259, sandbox="b")) == ["10.0.1.5"]
+    assert add(store, wanted, pod(259, sandbox="c")) == ["10.0.1.5"]
+
+
+@begins_again
+def test_one_pod_added_by_many_processes_at_once_has_one_address(server: EtcdServer) -> None:
+    prefix, wanted = new_prefix(), demand("10.0.0.0/24")
+    given: list[str] = []
+
+    def work() -> None:
+        mine = EtcdStore(server.host, prefix=prefix)
+        given.extend(add(mine, wanted, pod(7)))
+        mine.close()
+
+    in_threads([work] * 6)
+    assert given == ["10.0.0.1"] * 6
+
+
+def in_threads(works: list[Callable[[], None]]) -> None:
+    failures: list[BaseException] = []
+
+    def guarded_work(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded_work, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_write_that_rests_on_an_old_pool_is_outdated_and_the_next_one_is_not(
+    store: EtcdStore, other: EtcdStore
+) -> None:
+    wanted = demand("10.0.0.0/16")
+    add(store, wanted, pod(0))
+    key = PoolKey("", "10.0.0.0/16")
+    theirs = other.read_pool(key, Deadline(SOON))
+    assert theirs is not None
+    other.write_pool(
+        theirs, theirs.pool.with_exhausted("view", [int(ip_address("10.0.9.0"))]), Deadline(SOON)
+    )
+    block = BlockKey.of(Space(), ip_address("10.0.0.0"))
+    stored = store.read_block(block, Deadline(SOON))
+    assert stored is not None
+    more = stored.trusted().with_owner(9, pod(9)._replace(range="10.0.0.0/16"))
+    with pytest.raises(Outdated):
+        store.write_block(block, stored, more, Deadline(SOON))
+    store.write_block(block, stored, more, Deadline(SOON))
+
+
+def test_a_write_conflicts_with_one_of_another_process_that_changed_nothing_else(
+    store: EtcdStore, other: EtcdStore
+) -> None:
+    first = store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    other.write_block(KEY, first, block_with(KEY, 1, 2), Deadline(SOON))
+    with pytest.raises(Conflict) as raised:
+        store.write_block(KEY, first, block_with(KEY, 1), Deadline(SOON))
+    assert not isinstance(raised.value, Outdated)
+
+
+@begins_again
+def test_a_pool_that_was_deleted_is_made_again(store: EtcdStore, server: EtcdServer) -> None:
+    wanted = demand("10.0.0.0/24")
+    add(store, wanted, pod(1))
+    key = PoolKey("", "10.0.0.0/24")
+    server.delete(store._keys.pool(key))
+    assert add(store, wanted, pod(2)) == ["10.0.0.2"]
+    assert store.pools(Deadline(SOON), "")
+
+
+def test_a_whole_block_is_written_and_freed_at_once(store: EtcdStore) -> None:
+    """That is more operations than etcd takes in one transaction."""
+    full = Block(KEY, {offset: pod(offset) for offset in range(BLOCK_SIZE)})
+    stored = store.write_block(KEY, None, full, Deadline(SOON))
+    for n in (0, 99, 100, 255):
+        assert store.blocks_of_attachment(pod(n).container_id, "net1", Deadline(SOON)) == [KEY]
+    swapped = Block(KEY, {offset: pod(1000 + offset) for offset in range(BLOCK_SIZE)})
+    stored = store.write_block(KEY, stored, swapped, Deadline(SOON))
+    assert store.blocks_of_attachment(pod(99).container_id, "net1", Deadline(SOON)) == []
+    assert store.blocks_of_attachment(pod(1255).container_id, "net1", Deadline(SOON)) == [KEY]
+    store.write_block(KEY, stored, Block(KEY, {}), Deadline(SOON))
+    assert store.blocks_of_attachment(pod(1255).container_id, "net1", Deadline(SOON)) == []
+
+
+def test_long_lists_come_in_several_answers(
+    store: EtcdStore, requests: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whereabouts.stores.etcd.KEYS_AT_ONCE", 3)
+    monkeypatch.setattr("whereabouts.stores.etcd.BLOCKS_AT_ONCE", 2)
+    keys = [BlockKey(Space(), 4, BLOCK_SIZE * number) for number in range(7)]
+    for key in keys:
+        store.write_block(key, None, block_with(key, 1), Deadline(SOON))
+    requests.clear()
+    assert [stored.key for stored in store.blocks(Deadline(SOON))] == keys
+    assert len(requests) == 3 + 4
+    assert [key for key, _ in store.bitmaps(Space(), 4, 0, 2**32 - 1, Deadline(SOON))] == keys
+
+
+# ------------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda value: value[:10], "cut short"),
+        (lambda value: value[:-1], "length"),
+        (lambda value: value + b"x", "length"),
+        (lambda value: b"XXXX" + value[4:], "begins with b'XXXX'"),
+        (lambda value: value[:-6] + bytes([value[-6] ^ 1]) + value[-5:], "checksum"),
+        (lambda value: b"", "cut short"),
+    ],
+)
+def test_a_damaged_block_is_never_written_over_and_counts_as_used(
+    store: EtcdStore, other: EtcdStore, server: EtcdServer, damage: Callable[[bytes], bytes], sentence: str
+) -> None:
+    wanted = demand("10.0.0.0/22")
+    add(store, wanted, pod(1))
+    key = BlockKey.of(Space(), ip_address("10.0.0.0"))
+    damaged = damage(server.get(store._keys.block(key)))
+    server.put(store._keys.block(key), damaged)
+    for process in (store, other):
+        stored = process.read_block(key, Deadline(SOON), fresh=True)
+        assert stored is not None
+        assert stored.block is None
+        assert sentence in stored.damage
+    assert add(store, wanted, pod(2)) == ["10.0.1.1"]
+    assert add(other, wanted, pod(3)) == ["10.0.1.2"]
+    assert server.get(store._keys.block(key)) == damaged
+
+
+def test_a_block_that_stands_in_the_place_of_another_is_damaged(store: EtcdStore, server: EtcdServer) -> None:
+    store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    elsewhere = KEY._replace(base=KEY.base + BLOCK_SIZE)
+    server.put(store._keys.block(elsewhere), server.get(store._keys.block(KEY)))
+    stored = store.read_block(elsewhere, Deadline(SOON))
+    assert stored is not None
+    assert stored.damage == "block 10.1.3.0: its value in etcd is that of block 10.1.2.0"
+    assert [one.block is None for one in store.blocks(Deadline(SOON))] == [False, True]
+
+
+def test_keys_of_others_under_the_prefix_are_passed_over(store: EtcdStore, server: EtcdServer) -> None:
+    store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    server.put(store._keys.blocks() + b"-/-/4/10.1.2.0", b"not zero-padded")
+    server.put(store._keys.blocks() + b"note", b"to myself")
+    assert [stored.key for stored in store.blocks(Deadline(SOON))] == [KEY]
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"WAP1", b"XXXX\x01\x03\x00a\0b", b"WAP1\x01\x03\x00abc", b"\xff" * 9]
+)
+def test_a_pool_that_cannot_be_read_is_named(store: EtcdStore, server: EtcdServer, value: bytes) -> None:
+    key = PoolKey("blue", "10.0.0.0/24")
+    server.put(store._keys.pool(key), value)
+    with pytest.raises(StoreDamaged, match=r"/pools/blue/10\.0\.0\.0%2F24 holds no pool: delete it"):
+        store.read_pool(key, Deadline(SOON))
+
+
+# ------------------------------------------------------------ lost answers
+
+
+class Loss:
+    """Loses what a store sends, or the answers to it, when it is told to."""
+
+    def __init__(self, store: EtcdStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        import grpc
+
+        class LostAnswer(grpc.RpcError):
+            def code(self) -> grpc.StatusCode:
+                return grpc.StatusCode.UNAVAILABLE
+
+            def details(self) -> str:
+                return "recvmsg:Connection reset by peer"
+
+        self.before_answer: Callable[[], None] | None = None
+        self.requests_to_lose = self.answers_to_lose = 0
+        connection = store._connection
+        find_member = connection._member
+
+        def member() -> object:
+            index, real = find_member()
+
+            class Lossy:
+                authenticate = real.authenticate
+                channel = real.channel
+
+                @staticmethod
+                def transact(request: bytes, **options: Any) -> bytes:
+                    if self.requests_to_lose:
+                        self.requests_to_lose -= 1
+                        raise LostAnswer
+                    answer: bytes = real.transact(request, **options)
+                    if self.answers_to_lose:
+                        self.answers_to_lose -= 1
+                        if self.before_answer:
+                            self.before_answer()
+                        raise LostAnswer
+                    return answer
+
+            return index, Lossy
+
+        monkeypatch.setattr(connection, "_member", member)
+
+
+@pytest.fixture
+def loss(store: EtcdStore, monkeypatch: pytest.MonkeyPatch) -> Loss:
+    return Loss(store, monkeypatch)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_write_whose_answer_was_lost_is_recognised(store: EtcdStore, loss: Loss, times: int) -> None:
+    first = store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    loss.answers_to_lose = times
+    second = store.write_block(KEY, first, block_with(KEY, 1, 2), Deadline(SOON))
+    assert second.revision == first.revision + 1  # type: ignore[operator]
+    third = store.write_block(KEY, second, block_with(KEY, 3), Deadline(SOON))
+    assert third.revision == first.revision + 2  # type: ignore[operator]
+
+
+def test_a_write_that_was_lost_on_its_way_is_sent_again(store: EtcdStore, loss: Loss) -> None:
+    loss.requests_to_lose = 2
+    first = store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    assert store.read_block(KEY, Deadline(SOON), fresh=True) == first
+
+
+def test_a_write_that_was_lost_and_written_over_is_unsettled(
+    store: EtcdStore, other: EtcdStore, loss: Loss
+) -> None:
+    first = store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+
+    def write_over() -> None:
+        now = other.read_block(KEY, Deadline(SOON), fresh=True)
+        other.write_block(KEY, now, block_with(KEY, 7), Deadline(SOON))
+
+    loss.answers_to_lose, loss.before_answer = 1, write_over
+    with pytest.raises(Unsettled, match=r"block 10\.1\.2\.0 was lost"):
+        store.write_block(KEY, first, block_with(KEY, 1, 2), Deadline(SOON))
+
+
+def test_adds_whose_answers_are_lost_give_each_address_once(
+    store: EtcdStore, other: EtcdStore, loss: Loss
+) -> None:
+    wanted = demand("10.0.0.0/24")
+    given = []
+    others = map(pod, itertools.count(1000))
+    loss.before_answer = lambda: given.extend(add(other, wanted, next(others)))
+    for n in range(20):
+        loss.answers_to_lose = n % 3
+        given += add(store, wanted, pod(n))
+    assert len(set(given)) == len(given)
+    assert {address for address, _ in allocations(store)} == set(given)
+
+
+def test_a_write_that_is_never_answered_is_unsettled_and_a_read_is_not(
+    store: EtcdStore, loss: Loss, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store._connection, "_patience", 0.2)
+    loss.answers_to_lose = 1000
+    with pytest.raises(Unsettled, match=r"etcd at 127\.0\.0\.1:\d+ did not answer: recvmsg:Connection reset"):
+        store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    with pytest.raises(Unsettled, match=r"no answer within 0\.1 s: etcd at"):
+        store.write_block(KEY, None, block_with(KEY, 1), Deadline(0.1))
+    with pytest.raises(Unavailable, match="did not answer"):
+        store.read_block(KEY, Deadline(SOON), fresh=True)
+
+
+# --------------------------------------------------------------------- keys
+
+
+def test_the_layout_is_the_documented_one(store: EtcdStore, server: EtcdServer) -> None:
+    add(store, demand("10.0.0.0/24"), pod(1))
+    add(store, demand("fd00::/64", network_name="Blue/1", shared=False), pod(2))
+    prefix = store._keys._prefix
+    container = ["a" + f"{n:063x}" for n in (1, 2)]
+    wide = "Blue%2F1/fd00::%2F64/6/fd00:0000:0000:0000:0000:0000:0000:0000"
+    assert server.keys(prefix) == [
+        f"{prefix}attachments/{container[0]}/net1/-/-/4/010.000.000.000",
+        f"{prefix}attachments/{container[1]}/net1/{wide}",
+        f"{prefix}bitmaps/-/-/4/010.000.000.000",
+        f"{prefix}bitmaps/{wide}",
+        f"{prefix}blocks/-/-/4/010.000.000.000",
+        f"{prefix}blocks/{wide}",
+        f"{prefix}pods/default%2Fpod%2D1/net1/-/-/4/010.000.000.000",
+        f"{prefix}pods/default%2Fpod%2D2/net1/{wide}",
+        f"{prefix}pools/-/10.0.0.0%2F24",
+        f"{prefix}pools/Blue%2F1/fd00::%2F64",
+    ]
+
+
+def test_the_prefix_is_given_its_slash(server: EtcdServer) -> None:
+    assert Keys("/a").blocks() == Keys("/a/").blocks() == b"/a/blocks/"
+    assert EtcdStore(server.host)._keys.blocks() == DEFAULT_PREFIX.encode() + b"blocks/"
+
+
+def test_a_host_that_is_no_endpoint_is_refused() -> None:
+    with pytest.raises(StoreError, match="etcd_host is empty"):
+        EtcdStore("")

@@ -1,0 +1,366 @@
+"""The etcd store: every node and every process writes the same blocks, by transactions.
+
+A block is one key. It is written by a transaction that compares its ``mod_revision``, and that writes
+what is derived from it in the same step: its bitmap alone, for cheap listings, and which blocks hold
+records of which pod and of which attachment. See :mod:`whereabouts.stores.etcd_keys` for the layout.
+
+An ADD in the steady state is that one transaction. The block, the range's pool and what is known of the
+pod come from memory, and the transaction compares them all: that the block is the one that was judged,
+that no hint of the pool has changed (so that no lower address was freed meanwhile), and that the pod's
+interface has no record that was not seen (so that a repeated ADD finds its address). Where one of them
+has changed, nothing is written, and the same answer brings what holds now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from whereabouts._bitmap import Bitmap
+from whereabouts.block import Block, BlockDamaged, BlockKey, Space
+from whereabouts.deadline import Deadline
+from whereabouts.owners import Owner
+from whereabouts.pool import Pool, PoolKey
+from whereabouts.store import Conflict, StoredBlock, StoredPool, StoreError, Unsettled
+from whereabouts.stores import etcd_messages as messages
+from whereabouts.stores import etcd_values as values
+from whereabouts.stores.etcd_connection import PATIENCE, Certificates, Connection, Reply
+from whereabouts.stores.etcd_endpoints import EndpointError, parse_endpoints
+from whereabouts.stores.etcd_keys import DEFAULT_PREFIX, Keys, block_name
+from whereabouts.stores.etcd_memory import Memory, PodBlocks, PodKey
+from whereabouts.values import NamedTuple
+
+BLOCKS_AT_ONCE = 32
+"""Blocks in one answer, about 22 KB each when they are full."""
+KEYS_AT_ONCE = 4096
+"""Keys or bitmaps in one answer."""
+PART = 60
+"""Operations in one part of a transaction. etcd takes 128 (``--max-txn-ops``) less those around it."""
+
+
+class Outdated(Conflict):
+    """What the store answered from memory no longer held; it does now: begin again, not only repeat."""
+
+
+class EtcdStore:
+    """A store in etcd v3; see :class:`whereabouts.store.Store`. One for all threads of a process."""
+
+    conflict_pause = 0.01
+    concurrent = True
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        username: str = "",
+        password: str = "",
+        ca_cert_file: str = "",
+        cert_file: str = "",
+        key_file: str = "",
+        patience: float = PATIENCE,
+    ) -> None:
+        """A store at ``host`` (endpoints, separated by commas), reached with the first request.
+
+        TLS is used where an endpoint begins with ``https://``, or has no scheme and there is a file for
+        it; ``cert_file`` and ``key_file`` have an effect only together. ``patience`` is for how many
+        seconds the cluster may be away before a request gives up. Raises
+        :class:`~whereabouts.store.StoreError` if ``host`` names no endpoint.
+        """
+        if not (cert_file and key_file):
+            cert_file = key_file = ""
+        certificates = Certificates(ca_cert_file, cert_file, key_file)
+        try:
+            endpoints = parse_endpoints(host, secure=any(certificates))
+        except EndpointError as error:
+            raise StoreError(str(error)) from error
+        self._keys = Keys(prefix)
+        self._connection = Connection(endpoints, certificates, username, password, prefix, patience=patience)
+        self._memory = Memory()
+
+    def close(self) -> None:
+        """See :class:`~whereabouts.store.Store`."""
+        self._connection.close()
+
+    # ------------------------------------------------------------------ blocks
+
+    def read_block(self, key: BlockKey, deadline: Deadline, *, fresh: bool = False) -> StoredBlock | None:
+        """See :class:`~whereabouts.store.Store`; from memory where it is there, unless ``fresh``."""
+        remembered = None if fresh else self._memory.block(key)
+        if remembered is not None:
+            return remembered
+        (found,) = self._read([messages.read(self._keys.block(key))], deadline)
+        return self._seen_block(key, found)
+
+    def write_block(
+        self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
+    ) -> StoredBlock:
+        """See :class:`~whereabouts.store.Store`.
+
+        Raises :class:`Outdated` where the pool, or what is known of a pod that is new in the block, is
+        not what the store last answered from memory.
+        """
+        step = _Step.between(previous.trusted() if previous else Block(key, {}), block)
+        value = values.write_block(block)
+        pools = [(one, stored) for one in step.pools if (stored := self._memory.pool(one)) is not None]
+        # In a write for very many calls the rest is not compared: no address's safety rests on these.
+        del pools[PART:]
+        pods = [(one, self._memory.pod(one)) for one in step.new_pods[: PART - len(pools)]]
+        request = self._block_request(key, previous, value, step, pools, pods)
+        reply = self._connection.transact(request, deadline, writes=True)
+        if reply.outcome.succeeded:
+            return self._written(StoredBlock(key, reply.outcome.revision, block), step)
+        return self._not_written(key, previous, value, reply, pools, pods)
+
+    def _block_request(
+        self,
+        key: BlockKey,
+        previous: StoredBlock | None,
+        value: bytes,
+        step: _Step,
+        pools: Sequence[tuple[PoolKey, StoredPool]],
+        pods: Sequence[tuple[PodKey, PodBlocks]],
+    ) -> bytes:
+        keys = self._keys
+        beginnings = [keys.pod(*pod) for pod, _ in pods]
+        compares = [
+            messages.unchanged(keys.block(key), int(previous.revision) if previous else 0),
+            *(messages.unchanged(keys.pool(one), int(stored.revision)) for one, stored in pools),
+            *(
+                messages.none_since(beginning, messages.end_of(beginning), known.revision)
+                for beginning, (_, known) in zip(beginnings, pods, strict=True)
+            ),
+        ]
+        success = [
+            messages.put(keys.block(key), value),
+            messages.put(keys.bitmap(key), step.bitmap),
+            *_in_parts(step.index_operations(keys, block_name(key))),
+        ]
+        failure = [
+            messages.read(keys.block(key)),
+            *(messages.read(keys.pool(one)) for one, _ in pools),
+            *(messages.read(one, messages.end_of(one), keys_only=True) for one in beginnings),
+        ]
+        return messages.transaction(compares, success, failure)
+
+    def _written(self, stored: StoredBlock, step: _Step) -> StoredBlock:
+        memory, revision = self._memory, int(stored.revision)
+        memory.remember_block(stored.key, stored)
+        for pod in step.new_pods:
+            memory.remember_pod(pod, PodBlocks(revision, memory.pod(pod).blocks | {stored.key}))
+        return stored
+
+    def _not_written(
+        self,
+        key: BlockKey,
+        previous: StoredBlock | None,
+        value: bytes,
+        reply: Reply,
+        pools: Sequence[tuple[PoolKey, StoredPool]],
+        pods: Sequence[tuple[PodKey, PodBlocks]],
+    ) -> StoredBlock:
+        """Learn what the answer says; return the block if it is this very write that stands there."""
+        block, *rest = reply.outcome.found
+        stored = self._seen_block(key, block)
+        outdated = False
+        for (one, assumed), found in zip(pools, rest[: len(pools)], strict=True):
+            now = self._seen_pool(one, found)
+            outdated |= now is None or now.revision != assumed.revision
+        for (pod, known), found in zip(pods, rest[len(pools) :], strict=True):
+            blocks = self._blocks_in(found, self._keys.pod(*pod))
+            self._memory.remember_pod(pod, PodBlocks(reply.outcome.revision, frozenset(blocks)))
+            outdated |= not known.blocks.issuperset(blocks)
+        if reply.lost:
+            if stored is not None and block.pairs[0].value == value:
+                return stored
+            raise Unsettled(
+                f"the answer to a write of block {key.name} was lost, and it has been written since"
+            )
+        if outdated:
+            raise Outdated(f"what was known when block {key.name} was chosen has changed")
+        raise Conflict(f"block {key.name} was written by another process")
+
+    def _seen_block(self, key: BlockKey, found: messages.Found) -> StoredBlock | None:
+        stored = _stored_block(key, found)
+        self._memory.remember_block(key, stored)
+        return stored
+
+    def blocks(self, deadline: Deadline) -> Iterator[StoredBlock]:
+        """See :class:`~whereabouts.store.Store`; keys that name no block are passed over."""
+        beginning = self._keys.blocks()
+        listed = self._list(beginning, messages.end_of(beginning), deadline, keys_only=True)
+        keys = sorted(key for pair in listed if (key := self._keys.block_at(pair.key, beginning)) is not None)
+        for at in range(0, len(keys), BLOCKS_AT_ONCE):
+            some = keys[at : at + BLOCKS_AT_ONCE]
+            reads = [messages.read(self._keys.block(key)) for key in some]
+            for key, found in zip(some, self._read(reads, deadline), strict=True):
+                stored = _stored_block(key, found)
+                if stored is not None:
+                    yield stored
+
+    def bitmaps(
+        self, space: Space, version: int, first: int, last: int, deadline: Deadline
+    ) -> Iterator[tuple[BlockKey, Bitmap | None]]:
+        """See :class:`~whereabouts.store.Store`."""
+        beginning = self._keys.all_bitmaps()
+        for pair in self._list(*self._keys.bitmaps(space, version, first, last), deadline):
+            key = self._keys.block_at(pair.key, beginning)
+            if key is not None:
+                yield key, values.read_bitmap(pair.value)
+
+    def blocks_of_pod(self, pod_ref: str, ifname: str, deadline: Deadline) -> Collection[BlockKey]:
+        """See :class:`~whereabouts.store.Store`; from memory: it is :meth:`write_block` that asks etcd."""
+        return sorted(self._memory.pod((pod_ref, ifname)).blocks)
+
+    def blocks_of_attachment(
+        self, container_id: str, ifname: str, deadline: Deadline
+    ) -> Collection[BlockKey]:
+        """See :class:`~whereabouts.store.Store`."""
+        beginning = self._keys.attachment(container_id, ifname)
+        read = messages.read(beginning, messages.end_of(beginning), keys_only=True)
+        (found,) = self._read([read], deadline)
+        return sorted(self._blocks_in(found, beginning))
+
+    def _blocks_in(self, found: messages.Found, beginning: bytes) -> set[BlockKey]:
+        named = (self._keys.block_at(pair.key, beginning) for pair in found.pairs)
+        return {key for key in named if key is not None}
+
+    # ------------------------------------------------------------------- pools
+
+    def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
+        """See :class:`~whereabouts.store.Store`; from memory where it is there."""
+        remembered = self._memory.pool(key)
+        if remembered is not None:
+            return remembered
+        (found,) = self._read([messages.read(self._keys.pool(key))], deadline)
+        return self._seen_pool(key, found)
+
+    def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
+        """See :class:`~whereabouts.store.Store`."""
+        reply = self._put_pool(pool, 0, deadline)
+        if reply.outcome.succeeded:
+            return self._written_pool(pool, reply.outcome.revision)
+        stored = self._seen_pool(pool.key, reply.outcome.found[0])
+        if stored is None:
+            raise Conflict(f"pool {pool.key.name} was deleted while it was being made")
+        return stored
+
+    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
+        """See :class:`~whereabouts.store.Store`."""
+        reply = self._put_pool(pool, int(previous.revision), deadline)
+        if reply.outcome.succeeded:
+            self._written_pool(pool, reply.outcome.revision)
+            return
+        (found,) = reply.outcome.found
+        self._seen_pool(pool.key, found)
+        if not (reply.lost and found.pairs and found.pairs[0].value == values.write_pool(pool)):
+            raise Conflict(f"pool {pool.key.name} was written by another process")
+
+    def _put_pool(self, pool: Pool, revision: int, deadline: Deadline) -> Reply:
+        key = self._keys.pool(pool.key)
+        request = messages.transaction(
+            [messages.unchanged(key, revision)],
+            [messages.put(key, values.write_pool(pool))],
+            [messages.read(key)],
+        )
+        return self._connection.transact(request, deadline, writes=True)
+
+    def _written_pool(self, pool: Pool, revision: int) -> StoredPool:
+        stored = StoredPool(revision, pool)
+        self._memory.remember_pool(pool.key, stored)
+        return stored
+
+    def _seen_pool(self, key: PoolKey, found: messages.Found) -> StoredPool | None:
+        stored = None
+        for pair in found.pairs:
+            stored = StoredPool(pair.mod_revision, values.read_pool(pair.key, pair.value))
+        self._memory.remember_pool(key, stored)
+        return stored
+
+    def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
+        """See :class:`~whereabouts.store.Store`; never from memory."""
+        beginning = self._keys.pools(network_name)
+        listed = self._list(beginning, messages.end_of(beginning), deadline)
+        stored = [StoredPool(one.mod_revision, values.read_pool(one.key, one.value)) for one in listed]
+        for one in stored:
+            self._memory.remember_pool(one.pool.key, one)
+        return sorted(stored, key=lambda one: one.pool.key.name)
+
+    # ------------------------------------------------------------------- reads
+
+    def _read(self, reads: Sequence[bytes], deadline: Deadline) -> Sequence[messages.Found]:
+        request = messages.transaction((), reads)
+        return self._connection.transact(request, deadline, writes=False).outcome.found
+
+    def _list(
+        self, start: bytes, end: bytes, deadline: Deadline, *, keys_only: bool = False
+    ) -> Iterator[messages.KeyValue]:
+        """The pairs from ``start`` up to and without ``end``, in several answers if they are many."""
+        more = True
+        while more:
+            read = messages.read(start, end, limit=KEYS_AT_ONCE, keys_only=keys_only)
+            ((pairs, more),) = self._read([read], deadline)
+            yield from pairs
+            if more:
+                start = pairs[-1].key + b"\0"
+
+
+class _Step(NamedTuple):
+    """What a write of a block changes elsewhere."""
+
+    bitmap: bytes
+    new_pods: Sequence[PodKey]
+    gone_pods: Sequence[PodKey]
+    new_attachments: Sequence[tuple[str, str]]
+    gone_attachments: Sequence[tuple[str, str]]
+    pools: Sequence[PoolKey]
+    """The pools whose hints led to addresses that are given by this write."""
+
+    @classmethod
+    def between(cls, before: Block, after: Block) -> _Step:
+        """The step from one value of a block to the next."""
+        had, has = dict(before), dict(after)
+        network_name = after.key.space.network_name
+        ranges = {owner.range for offset, owner in has.items() if offset not in had}
+        pods = {_pod(owner) for owner in had.values()}, {_pod(owner) for owner in has.values()}
+        attachments = (
+            {(owner.container_id, owner.ifname) for owner in had.values()},
+            {(owner.container_id, owner.ifname) for owner in has.values()},
+        )
+        return cls(
+            bitmap=after.bitmap(),
+            new_pods=sorted(pods[1] - pods[0]),
+            gone_pods=sorted(pods[0] - pods[1]),
+            new_attachments=sorted(attachments[1] - attachments[0]),
+            gone_attachments=sorted(attachments[0] - attachments[1]),
+            pools=[PoolKey(network_name, text) for text in sorted(ranges)],
+        )
+
+    def index_operations(self, keys: Keys, name: bytes) -> list[bytes]:
+        """The operations that keep the keys right which lead from pods and attachments to the block."""
+        return [
+            *(messages.put(keys.pod(*pod) + name, b"") for pod in self.new_pods),
+            *(messages.put(keys.attachment(*one) + name, b"") for one in self.new_attachments),
+            *(messages.delete(keys.pod(*pod) + name) for pod in self.gone_pods),
+            *(messages.delete(keys.attachment(*one) + name) for one in self.gone_attachments),
+        ]
+
+
+def _pod(owner: Owner) -> PodKey:
+    return owner.pod_ref, owner.ifname
+
+
+def _in_parts(operations: Sequence[bytes]) -> list[bytes]:
+    """The operations, in nested transactions where they are more than etcd takes in one."""
+    if len(operations) <= PART:
+        return list(operations)
+    return [messages.nested(operations[at : at + PART]) for at in range(0, len(operations), PART)]
+
+
+def _stored_block(key: BlockKey, found: messages.Found) -> StoredBlock | None:
+    if not found.pairs:
+        return None
+    (pair,) = found.pairs
+    try:
+        return StoredBlock(key, pair.mod_revision, values.read_block(key, pair.value))
+    except BlockDamaged as damage:
+        return StoredBlock(key, pair.mod_revision, None, str(damage))

@@ -1,0 +1,86 @@
+"""What a process remembers of etcd, so that an ADD needs no reads.
+
+Nothing here is trusted: a write is conditional on everything that it rests on still being so. What is
+wrong here costs that write, and is put right by its answer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+
+from whereabouts.block import BlockKey
+from whereabouts.pool import PoolKey
+from whereabouts.store import StoredBlock, StoredPool
+from whereabouts.values import NamedTuple
+
+MAX_BLOCKS = 64
+"""Remembered blocks; a full one takes about 200 KB."""
+MAX_POOLS = 256
+MAX_PODS = 4096
+
+PodKey = tuple[str, str]
+"""Pod reference and interface name."""
+
+
+class PodBlocks(NamedTuple):
+    """In which blocks a pod's interface has records, as of a revision of the store."""
+
+    revision: int
+    blocks: frozenset[BlockKey]
+
+
+UNKNOWN_POD = PodBlocks(0, frozenset())
+"""What is assumed of a pod that nothing is known of: that it has no record anywhere."""
+
+
+class Memory:
+    """The blocks, pools and pods that were seen last. For any number of threads."""
+
+    def __init__(self) -> None:
+        """An empty memory."""
+        self._lock = Lock()
+        self._blocks: OrderedDict[BlockKey, StoredBlock] = OrderedDict()
+        self._pools: OrderedDict[PoolKey, StoredPool] = OrderedDict()
+        self._pods: OrderedDict[PodKey, PodBlocks] = OrderedDict()
+
+    def block(self, key: BlockKey) -> StoredBlock | None:
+        """The block, if it is remembered."""
+        with self._lock:
+            return self._blocks.get(key)
+
+    def remember_block(self, key: BlockKey, stored: StoredBlock | None) -> None:
+        """Remember a block as it was read; one that is missing or damaged is read each time."""
+        with self._lock:
+            self._blocks.pop(key, None)
+            if stored is not None and stored.block is not None:
+                self._blocks[key] = stored
+                if len(self._blocks) > MAX_BLOCKS:
+                    self._blocks.popitem(last=False)
+
+    def pool(self, key: PoolKey) -> StoredPool | None:
+        """The pool, if it is remembered."""
+        with self._lock:
+            return self._pools.get(key)
+
+    def remember_pool(self, key: PoolKey, stored: StoredPool | None) -> None:
+        """Remember a pool as it was read."""
+        with self._lock:
+            self._pools.pop(key, None)
+            if stored is not None:
+                self._pools[key] = stored
+                if len(self._pools) > MAX_POOLS:
+                    self._pools.popitem(last=False)
+
+    def pod(self, key: PodKey) -> PodBlocks:
+        """What is known of a pod's interface, or assumed."""
+        with self._lock:
+            return self._pods.get(key, UNKNOWN_POD)
+
+    def remember_pod(self, key: PodKey, known: PodBlocks) -> None:
+        """Remember in which blocks a pod's interface has records."""
+        with self._lock:
+            self._pods.pop(key, None)
+            self._pods[key] = known
+            if len(self._pods) > MAX_PODS:
+                self._pods.popitem(last=False)
