@@ -129,6 +129,19 @@ def test_without_a_token_there_is_a_warning_and_nothing_claims_kubernetes(
     assert "unique on this node only" in warning
 
 
+def test_a_pod_without_a_token_is_refused_unless_the_datastore_is_another_one(
+    host: Installation, log: Log
+) -> None:
+    host.account.rotate(None, CERTIFICATE.format("first"))
+    with pytest.raises(
+        InstallError, match="says that this is a pod: let the pod mount .* --without-kubernetes"
+    ):
+        install(host.settings(), log)
+    assert not host.plugin.exists()
+    install(host.settings()._replace(without_kubernetes=True), log)
+    assert host.plugin.exists()
+
+
 def test_a_token_that_goes_missing_does_not_turn_a_cluster_into_single_nodes(
     host: Installation, log: Log
 ) -> None:
@@ -313,7 +326,7 @@ def test_uninstall_leaves_a_conf_that_somebody_changed_but_never_the_token(
 
 def test_uninstall_removes_an_installation_without_a_token(host: Installation, log: Log) -> None:
     host.account.rotate(None, None)
-    install(host.settings(), log)
+    install(host.settings(KUBERNETES_SERVICE_HOST=""), log)
     _uninstall(host, log)
     assert host.state() == {}
 

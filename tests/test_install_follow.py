@@ -147,7 +147,7 @@ def test_what_was_rotated_between_installing_and_following_is_written(host: Inst
 
 def test_a_token_that_comes_late_makes_kubernetes_the_datastore(host: Installation) -> None:
     host.account.rotate(None, FIRST)
-    install(host.settings(), SILENT)
+    install(host.settings()._replace(without_kubernetes=True), SILENT)
     assert "datastore" not in json.loads(host.conf.read_text())
     follower = CredentialFollower(host.settings(), SILENT, seconds=0.001)
     follower.start()

@@ -7,8 +7,10 @@ import os
 import sys
 
 import whereabouts
+from whereabouts.agent import command as agent
 from whereabouts.cni.versions import about
 from whereabouts.errors import WhereaboutsError
+from whereabouts.install import command as install
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
+    agent.register(commands)
+    install.register(commands)
     show = commands.add_parser("show", help="list the ranges with used and free addresses")
     show.add_argument("--local", metavar="FILE", help="the embedded store's file (default: %(default)s)")
     show.set_defaults(run=_show, local=_default_path())

@@ -6,11 +6,13 @@ import argparse
 import os
 import signal
 
-from whereabouts.agent.host import AgentHost
-from whereabouts.agent.http import HttpServer
-from whereabouts.agent.server import Server
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import LEVELS, Log, to_stderr
+from whereabouts.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whereabouts.agent.host import AgentHost
+    from whereabouts.agent.http import HttpServer
 
 DEFAULT_SOCKET = "/run/whereabouts/agent.sock"
 
@@ -45,6 +47,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(chosen: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 if every call was answered before the end."""
+    from whereabouts.agent.host import AgentHost
+    from whereabouts.agent.server import Server
+
     log = Log(chosen.log_level, to_stderr)
     host = AgentHost(chosen.allow_directory, chosen.log_level, os.environ)
     server = Server(chosen.socket, host.handle, workers=chosen.workers, patience=10.0, log=log)
@@ -71,6 +76,8 @@ def run(chosen: argparse.Namespace) -> int:
 def _serve_http(chosen: argparse.Namespace, host: AgentHost) -> HttpServer | None:
     if chosen.metrics_port is None:
         return None
+    from whereabouts.agent.http import HttpServer
+
     try:
         return HttpServer(host.metrics.registry, lambda: host.ready, chosen.metrics_host, chosen.metrics_port)
     except OSError as error:

@@ -44,6 +44,12 @@ def add_install_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODE",
         help="of what is in whereabouts.d [KUBECONFIG_MODE, 600]",
     )
+    add(
+        "--without-kubernetes",
+        action="store_const",
+        const="true",
+        help="the datastore is another one: a pod without a token is no mistake",
+    )
     add("--api-protocol", dest="protocol", help="of the API server [KUBERNETES_SERVICE_PROTOCOL, https]")
     add("--api-host", dest="host", metavar="HOST", help="of the API server [KUBERNETES_SERVICE_HOST]")
     add("--api-port", dest="port", metavar="PORT", help="of the API server [KUBERNETES_SERVICE_PORT]")

@@ -7,6 +7,7 @@ import os
 from whereabouts.install import host
 from whereabouts.install.credentials import Credentials, read_credentials
 from whereabouts.install.directory import Directory
+from whereabouts.install.errors import InstallError
 from whereabouts.install.kubeconfig import api_server, kubeconfig_text
 from whereabouts.install.settings import DEFAULT_SOCKET, Settings
 from whereabouts.log import Log
@@ -58,14 +59,20 @@ def _write_files(folder: Directory, settings: Settings, credentials: Credentials
 
 
 def _warn_of_no_token(folder: Directory, settings: Settings, log: Log) -> None:
+    missing = f"there is no token in {settings.service_account}"
     if folder.has(host.KUBECONFIG):
-        consequence = f"the {host.KUBECONFIG} of an earlier installation is kept, with its token"
-    else:
-        consequence = (
-            f"no kubeconfig is written, and {host.CONF} names no datastore. A network configuration that "
-            f"names none either uses the embedded store, whose addresses are unique on this node only"
+        log.error(f"{missing}: the {host.KUBECONFIG} of an earlier installation is kept, with its token")
+        return
+    if settings.host and not settings.without_kubernetes:
+        # In a cluster each node would fall back to an embedded store of its own, and give what others give.
+        raise InstallError(
+            f"{missing}, but KUBERNETES_SERVICE_HOST says that this is a pod: let the pod mount its service "
+            "account's token, or say --without-kubernetes if the datastore is another one"
         )
-    log.error(f"there is no token in {settings.service_account}: {consequence}")
+    log.error(
+        f"{missing}: no kubeconfig is written, and {host.CONF} names no datastore. A network configuration "
+        "that names none either uses the embedded store, whose addresses are unique on this node only"
+    )
 
 
 def _write_kubeconfig(folder: Directory, settings: Settings, credentials: Credentials, log: Log) -> None:

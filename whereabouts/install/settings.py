@@ -37,6 +37,8 @@ class Settings(NamedTuple):
     namespace: str
     node_name: str
     socket: str
+    without_kubernetes: bool = False
+    """The cluster's datastore is not the Kubernetes API, so that a missing token is no mistake."""
 
 
 def read_settings(options: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
@@ -66,6 +68,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         namespace=_namespace(value("namespace", "WHEREABOUTS_NAMESPACE", "kube-system")),
         node_name=_node_name(value("node_name", "NODENAME")),
         socket=_socket(options.get("socket") or DEFAULT_SOCKET),
+        without_kubernetes=bool(options.get("without_kubernetes")),
     )
 
 
