@@ -599,7 +599,7 @@ cdef int paint_slots(Node** node, u128 low, u128 high, Stroke* stroke) noexcept:
     if level == 1:
         return paint_page(node, low, high, stroke)
     for slot in range(slot_of(node[0], low), slot_of(node[0], high) + 1):
-        stop = lesser(high, slot_last(node, start))
+        stop = lesser(high, slot_last(node[0], start))
         before = entry = get(node[0], slot)
         failed = paint(&entry, level, start, stop, stroke)
         if entry != before and put(node, slot, entry):
@@ -882,6 +882,8 @@ cdef class Bitmap:
     cdef uint64_t root      # EMPTY or a node, as in the slot of a node above all
     cdef u128 last          # the highest offset that may be used
     cdef u128 used          # how many are used; 0 stands for 2**128, too
+    cdef u128 floor         # all below are used: what the last search found, kept up by every change
+    cdef bint at_floor      # the floor itself is free
 
     __hash__ = None
 
@@ -919,11 +921,24 @@ cdef class Bitmap:
             return 0
         if leaf == NULL or not rewrite(leaf, slot, word ^ bit):
             self.paint(offset, offset, colour, NULL)
+        self.move_floor(offset, offset, colour)
         if colour == FULL:
             self.used += 1
         else:
             self.used -= 1
         return 1
+
+    cdef inline void move_floor(self, u128 low, u128 high, uint64_t colour) noexcept:
+        """Keep the floor true after low to high were used or freed."""
+        if low > self.floor:
+            return
+        if colour == EMPTY:
+            self.floor = low
+            self.at_floor = True
+        elif high >= self.floor:
+            # One more than the highest offset is 0: a floor that is always true.
+            self.floor = high + 1
+            self.at_floor = False
 
     def test(self, offset, /):
         """test(offset) -> bool. Whether the offset is used."""
@@ -953,18 +968,25 @@ cdef class Bitmap:
     # -- intervals --
 
     cdef int paint(self, u128 low, u128 high, uint64_t colour, const uint64_t* pattern) except -1:
-        """Use or free offsets; the caller sees to ``used``."""
+        """Use or free offsets; the caller sees to what is known about the tree."""
         cdef Stroke stroke
         stroke.colour = colour
         stroke.pattern = pattern
         if paint(&self.root, TOP + 1, low, high, &stroke):
-            self.used = count_used(as_node(self.root), 0, HIGHEST)
+            self.recount()
             raise MemoryError()
         return 0
+
+    cdef void recount(self) noexcept:
+        """Derive from the tree what is known about it, after changes that did not keep it up."""
+        self.used = count_used(as_node(self.root), 0, HIGHEST)
+        self.floor = 0
+        self.at_floor = False
 
     cdef int fill(self, u128 low, u128 high, uint64_t colour) except -1:
         cdef u128 used = count_used(as_node(self.root), low, high)
         self.paint(low, high, colour, NULL)
+        self.move_floor(low, high, colour)
         if colour == FULL:
             self.used += high - low + 1 - used
         else:
@@ -1029,7 +1051,13 @@ cdef class Bitmap:
         raise IndexError(f"start {spelled(start)} is out of bounds: the capacity is {self.capacity}")
 
     cdef bint lowest(self, u128* at) noexcept:
-        return lowest_free(as_node(self.root), at) and at[0] <= self.last
+        """Move ``at`` to the lowest free offset from there on; False if there is none."""
+        if at[0] > self.floor:
+            return lowest_free(as_node(self.root), at) and at[0] <= self.last
+        if not self.at_floor:
+            self.at_floor = lowest_free(as_node(self.root), &self.floor)
+        at[0] = self.floor
+        return self.at_floor and at[0] <= self.last
 
     cdef int lowest_outside(self, object intervals, Barred* barred, u128* at) except -1:
         """Move ``at`` to the lowest offset from there on that is free and not barred; 0 if there is none."""
@@ -1200,7 +1228,7 @@ cdef class Bitmap:
             source = self.copy()
         if source.root != EMPTY:
             self.paint_all(as_node(source.root), colour)
-            self.used = count_used(as_node(self.root), 0, HIGHEST)
+            self.recount()
         return self
 
     cdef int paint_all(self, Node* source, uint64_t colour) except -1:
@@ -1327,7 +1355,7 @@ cdef class Bitmap:
             first += PAGE
             data += part
             size -= part
-        self.used = count_used(as_node(self.root), 0, HIGHEST)
+        self.recount()
         beyond += 1
         if beyond != 0 and lowest_used(as_node(self.root), &beyond):
             raise ValueError(f"bit {number_of(beyond)} is set, but the capacity is {self.capacity}")
