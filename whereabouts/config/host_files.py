@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 LARGEST = 1 << 20
 """Bytes of a file that are read: configurations are short."""
@@ -24,7 +24,8 @@ class HostFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            if not S_ISREG(os.fstat(descriptor).st_mode):
+            mode = os.fstat(descriptor).st_mode
+            if not S_ISREG(mode) and not S_ISDIR(mode):  # reading a directory says that it is one
                 raise OSError("it is not a regular file")
             return _read(descriptor)
         finally:

@@ -40,7 +40,8 @@ def load(
     Keys that are empty in ``ipam`` come from the flat file, if the host has one. ``container_id`` stands
     for the pod if ``args`` name none.
 
-    Raises :class:`NotOurs` for another IPAM plugin's configuration, and :class:`ConfigError`. ``lenient``,
+    Raises :class:`NotOurs` for another IPAM plugin's configuration, and :class:`ConfigError`, also where
+    ``files`` do not admit a path that the network configuration names: before anything is read. ``lenient``,
     for giving addresses back, passes over mistakes that do not say where the records are: what is wrong
     is left out, and ``warnings`` tell so.
     """

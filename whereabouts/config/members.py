@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from whereabouts.cni.errors import quote
+from whereabouts.cni.errors import quote, shorten
 from whereabouts.cni.json_object import type_name
 from whereabouts.config.errors import Problems
 from whereabouts.config.keys import FLAG, NUMBER, OBJECT, OBJECTS, TEXT, TEXTS, WHICH_RECORDS, Key, Keys
@@ -177,4 +177,4 @@ def _found(value: object, secret: bool = False) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return quote(value) if isinstance(value, str) else f"{value:.6g}"
+    return quote(value) if isinstance(value, str) else shorten(str(value))
