@@ -95,6 +95,7 @@ cdef enum:
     RAW = 0x00         # methods: the bits as they are,
     HOLES = 0x80       # flag: gaps between free offsets, not between used ones,
     RUNS = 0x80        # alternating run lengths (a HOLES flag with parameter 0 would be RAW inverted)
+    FEW = 8192         # offsets a byte: so short a frame is read quicker as intervals than as bits
     HEADER = 5         # checksum and method
     CLASSES = 130      # bit lengths of run lengths: 0 to 128
     SLACK = 8          # bytes behind a frame that the bit writer may scribble on
@@ -579,6 +580,9 @@ cdef void survey_gaps(const Bits* bits, Survey* survey) noexcept nogil:
     cdef int k = survey.k
     while next < end:
         word = word_at(bits, byte) ^ flip
+        if not word:
+            byte = skip_same(bits, byte + 8, flip)
+            continue
         while word and next < end:
             at = 8 * byte + trailing_zeros(word)
             sum0 += (at - next) >> k
@@ -586,7 +590,7 @@ cdef void survey_gaps(const Bits* bits, Survey* survey) noexcept nogil:
             sum2 += (at - next) >> (k + 2)
             next = at + 1
             word &= word - 1
-        byte = skip_same(bits, byte + 8, flip)
+        byte += 8
     survey.quotients = [sum0, sum1, sum2]
 
 
@@ -623,12 +627,15 @@ cdef void write_gaps(const Bits* bits, const Survey* survey, int k, Frame* frame
     cdef Writer quotients = frame.stream, rests = frame.rests
     while next < end:
         word = word_at(bits, byte) ^ flip
+        if not word:
+            byte = skip_same(bits, byte + 8, flip)
+            continue
         while word and next < end:
             at = 8 * byte + trailing_zeros(word)
             put_gap(&quotients, &rests, at - next, k)
             next = at + 1
             word &= word - 1
-        byte = skip_same(bits, byte + 8, flip)
+        byte += 8
 
 
 cdef void write_runs(const Bits* bits, const Survey* survey, const Plan* plan, Frame* frame) noexcept nogil:
@@ -987,7 +994,7 @@ cdef decode_frame(const uint8_t* frame, size_t size, object capacity):
     if load32(frame) != checksum(frame + 4, size - 4, capacity):
         raise CodecError(f"the checksum fails: damaged, or written for another capacity than {capacity}")
     body = Bits(frame + HEADER, size - HEADER)
-    if overflow or narrow > DENSE:
+    if overflow or narrow > DENSE or <uint64_t>narrow > FEW * body.size:
         return decode_wide(&body, frame[4], capacity)
     return decode_dense(&body, frame[4], narrow, capacity)
 
