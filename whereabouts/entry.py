@@ -1,13 +1,19 @@
 """The console script: a CNI plugin when a runtime calls it, else a command line."""
 
+import gc
 import os
 import sys
 
 
 def main() -> None:
     """Run as what the environment asks for, and exit with its status."""
-    if "CNI_COMMAND" in os.environ:
-        from whereabouts.plugin import main as run
-    else:
-        from whereabouts.cli import main as run
-    sys.exit(run())
+    if "CNI_COMMAND" not in os.environ:
+        from whereabouts.cli import main as command_line
+
+        sys.exit(command_line())
+    gc.disable()  # a call is over before there is anything worth collecting
+    from whereabouts.plugin import main as plugin
+
+    status = plugin()
+    sys.stderr.flush()
+    os._exit(status)  # the answer is written: taking the interpreter down takes longer than an allocation

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from whereabouts.commit import Committer, DirectCommitter
 from whereabouts.config import Config
@@ -44,14 +42,22 @@ class OneShot:
         """See :class:`whereabouts.service.Host`."""
         return Log(config.log_level, to_stderr, *([to_file(config.log_file)] if config.log_file else []))
 
-    @contextmanager
-    def store(self, config: Config, deadline: Deadline) -> Iterator[tuple[Store, Committer]]:
+    def store(self, config: Config, deadline: Deadline) -> _Opened:
         """See :class:`whereabouts.service.Host`."""
-        store = open_store(config, deadline)
-        try:
-            yield store, DirectCommitter(store)
-        finally:
-            store.close()
+        return _Opened(open_store(config, deadline))
+
+
+class _Opened:
+    """The store of the call; closed behind it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> tuple[Store, Committer]:
+        return self._store, DirectCommitter(self._store)
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -6,9 +6,9 @@ change while the range has allocations, and remembers blocks in which a search f
 
 from __future__ import annotations
 
+from binascii import crc32
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
-from zlib import crc32
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import CodecError, decode, encode

@@ -6,30 +6,28 @@ Console script and node agent both serve calls with this code; they differ in wh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from ipaddress import ip_interface
 from time import time
 
 from whereabouts.allocator import Allocator, Attachment, Demand
 from whereabouts.changes import Allocation
 from whereabouts.cni.args import read_args
-from whereabouts.cni.attachments import valid_attachments
 from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREABOUTS, CniError
 from whereabouts.cni.netns import check_netns
-from whereabouts.cni.prev_result import prev_result, prev_result_if_any
 from whereabouts.cni.request import Request, read_request, version_of
 from whereabouts.cni.results import IPConfig, Result, print_error, print_result
 from whereabouts.cni.versions import print_version
-from whereabouts.collect import collect
 from whereabouts.commit import Committer
 from whereabouts.config import Config, ConfigError, Files, load, node_name
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import Log
 from whereabouts.owners import Owner
-from whereabouts.store import Conflict, Store, StoreError, Unavailable
-from whereabouts.values import NamedTuple, Protocol
-from whereabouts.verify import RangeExhausted, check, status
+from whereabouts.store import Conflict, Store, Unavailable
+from whereabouts.values import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 SECONDS = {"ADD": 120.0, "DEL": 60.0}
 """How long a call may take, as with the Go plugin; others have as long as DEL."""
@@ -41,12 +39,10 @@ class Host(Protocol):
     @property
     def files(self) -> Files:
         """The host's files, and which of them a network configuration may name."""
-        ...
 
     @property
     def environment(self) -> Mapping[str, str]:
         """The environment of the serving process, which may name the node."""
-        ...
 
     def log(self, config: Config) -> Log:
         """The log that the configuration asks for."""
@@ -165,6 +161,8 @@ class _Work:
         return print_result(Result((*given, *config.static), config.routes, config.dns), request.cni_version)
 
     def delete(self) -> bytes:
+        from whereabouts.cni.prev_result import prev_result_if_any
+
         request = self._request
         attachment = Attachment(request.container_id, request.ifname, request.network)
         reported = [one.ip for one in prev_result_if_any(request.config).addresses]
@@ -173,6 +171,9 @@ class _Work:
         return b""
 
     def check(self) -> bytes:
+        from whereabouts.cni.prev_result import prev_result
+        from whereabouts.verify import check
+
         request = self._request
         static = {one.address.ip for one in self._config.static}
         reported = [one.ip for one in prev_result(request.config) if one.ip not in static]
@@ -180,12 +181,17 @@ class _Work:
         return b""
 
     def collect(self, node: str) -> bytes:
+        from whereabouts.cni.attachments import valid_attachments
+        from whereabouts.collect import collect
+
         valid = valid_attachments(self._request.config)
         freed = collect(self._store, self._allocator, node, self._request.network, valid, self._deadline)
         self._log.verbose(f"{len(valid)} attachments are valid on {node}; freed {_addresses(freed)}")
         return b""
 
     def status(self) -> bytes:
+        from whereabouts.verify import status
+
         status(self._store, self._demand, self._deadline)
         return b""
 
@@ -206,7 +212,7 @@ def _as_cni_error(command: str, error: Exception) -> CniError:
     """Put an error in the runtime's terms: what to repeat, what to report (CNI SPEC, section 5)."""
     if isinstance(error, CniError):
         return error
-    if command == "STATUS" and isinstance(error, (StoreError, DeadlineExceeded, RangeExhausted)):
+    if command == "STATUS" and isinstance(error, WhereaboutsError) and not isinstance(error, ConfigError):
         return CniError(PLUGIN_NOT_AVAILABLE, str(error))
     if isinstance(error, (Unavailable, Conflict, DeadlineExceeded)):
         return CniError(TRY_AGAIN_LATER, str(error))

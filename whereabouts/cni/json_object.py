@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from _json import make_scanner
 from collections.abc import Iterable, Mapping
-from math import isinf
 
 from whereabouts.errors import WhereaboutsError
 from whereabouts.values import TYPE_CHECKING
@@ -17,6 +16,7 @@ DEEPEST = 100
 MOST_DIGITS = 300
 """Digits of an integer: what fits in a double, and no conversion in quadratic time."""
 
+_INFINITY = float("inf")
 _BLANKS = b" \t\r\n"
 _TYPE_NAMES = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
 
@@ -90,7 +90,7 @@ class _Scan:
     @staticmethod
     def parse_float(text: str) -> float:
         number = float(text)
-        if isinf(number):
+        if number in (_INFINITY, -_INFINITY):
             raise JsonError("a number is too large")
         return number
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import CodecError, decode_bytes
@@ -261,26 +260,51 @@ class SqliteStore:
         left = deadline.remaining(f"{self._path} is locked by another process")
         self._connection.execute(f"PRAGMA busy_timeout = {max(1, min(int(left * 1000), 2**31 - 1))}")
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        # IMMEDIATE: the write lock is taken where waiting for it is still possible.
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._connection)
+
+    def _translated(self, deadline: Deadline) -> _Translated:
+        """Bound what SQLite may wait, and put its errors in the words of this project."""
+        translated = _Translated(self._path)
+        if hasattr(self, "_connection"):
+            with translated:
+                self._set_timeout(deadline)
+        return translated
+
+
+class _Transaction:
+    """Everything or nothing. IMMEDIATE: the write lock is taken where waiting for it is still possible."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
         try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            raise
 
-    @contextmanager
-    def _translated(self, deadline: Deadline) -> Iterator[None]:
-        """Bound what SQLite may wait, and put its errors in the words of this project."""
-        try:
-            if hasattr(self, "_connection"):
-                self._set_timeout(deadline)
-            yield
-        except (sqlite3.Error, OSError) as error:
+
+class _Translated:
+    """Puts SQLite's errors in the words of this project."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (sqlite3.Error, OSError)):
             raise _translate(self._path, error) from error
 
 
