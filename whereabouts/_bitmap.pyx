@@ -35,7 +35,7 @@ cdef extern from *:
     __extension__ typedef unsigned __int128 u128;
 
     typedef struct Node {
-        u128 place;        /* first offset of the span; level in bits 0-4, WIDE in bit 5 */
+        u128 place;        /* first offset of the span, a multiple of 4096; below: see LEVEL, WIDE, ROOM */
         uint64_t full;     /* slots whose offsets are all used */
         uint64_t body[];   /* wide: 64 slots; compact: mask of the stored slots, then those in order */
     } Node;
@@ -94,9 +94,10 @@ cdef extern from * nogil:
     """
     #define EMPTY  0ull
     #define FULL   (~0ull)
-    #define LEVEL  31
-    #define WIDE   32
-    #define TAGS   63
+    #define LEVEL  31               /* bits of Node.place: the level, */
+    #define WIDE   32               /* whether the node is wide, */
+    #define ROOM   6                /* from here on: log2 of the entries that a compact node has room for */
+    #define TAGS   4095
     #define NEAR   54               /* shift of the highest level whose spans are below 2**64 */
     #define TOP    21               /* 64**22 > 2**128: no node is above this level */
     #define TOP_SLOTS 15ull         /* and it has four slots that count */
@@ -106,7 +107,7 @@ cdef extern from * nogil:
     #define PAGE   4096             /* offsets of a node of level 1 */
     """
     const uint64_t EMPTY, FULL, TOP_SLOTS
-    const int LEVEL, WIDE, NEAR, TOP, WIDEN, NARROW, PAGE
+    const int LEVEL, WIDE, ROOM, NEAR, TOP, WIDEN, NARROW, PAGE
     const u128 TAGS, HIGHEST
 
 
@@ -128,12 +129,18 @@ cdef inline u128 first_of(Node* node) noexcept:
     return node.place & ~TAGS
 
 
-cdef inline u128 last_of(Node* node) noexcept:
-    # 64 << 126 is 0 in 128 bits, and 0 - 1 is the highest offset: right for the top level, too.
-    return first_of(node) + ((<u128> 64 << shift_of(node)) - 1)
-
-
 # Shifts of 128 bits are slow, and the nodes that are met most are low ones, of less than 2**64 offsets.
+
+cdef inline u128 span_mask(int level) noexcept:
+    # 64 << 126 is 0 in 128 bits, and 0 - 1 has all bits: right for the top level, too.
+    if 6 * level <= NEAR:
+        return (<uint64_t> 64 << (6 * level)) - 1
+    return (<u128> 64 << (6 * level)) - 1
+
+
+cdef inline u128 last_of(Node* node) noexcept:
+    return first_of(node) | span_mask(level_of(node))
+
 
 cdef inline bint spans(Node* node, u128 offset) noexcept:
     cdef u128 apart = offset ^ node.place
@@ -175,6 +182,10 @@ cdef inline uint64_t as_entry(Node* node) noexcept:
     return <uint64_t> <uintptr_t> node
 
 
+cdef inline bint is_child(uint64_t entry) noexcept:
+    return entry != EMPTY and entry != FULL
+
+
 cdef inline uint64_t stored_entry(Node* node, int slot) noexcept:
     """What a slot that is not full holds: EMPTY, or a word (level 1) or child (above)."""
     if is_wide(node):
@@ -189,39 +200,40 @@ cdef inline uint64_t get(Node* node, int slot) noexcept:
     return FULL if node.full >> slot & 1 else stored_entry(node, slot)
 
 
-cdef inline int room_for(int stored) noexcept:
-    """Entries that a compact node has room for; powers of two, so that it rarely moves."""
-    if stored <= 2:
-        return 2
-    return 1 << bit_length(<u128> (stored - 1))
+cdef inline int room_of(Node* node) noexcept:
+    """Entries that a compact node has room for."""
+    return 1 << <int> (<uint64_t> node.place >> ROOM & 7)
 
 
 cdef size_t size_of(Node* node) noexcept:
-    if is_wide(node):
-        return NODE_BYTES(64)
-    return NODE_BYTES(1 + room_for(bit_count(node.body[0])))
+    return NODE_BYTES(64) if is_wide(node) else NODE_BYTES(1 + room_of(node))
 
 
 cdef Node* new_node(u128 offset, int level) noexcept:
     """An empty compact node of ``level`` whose span has ``offset``, or NULL."""
-    cdef Node* node = <Node*> PyMem_Malloc(NODE_BYTES(1 + room_for(0)))
+    cdef Node* node = <Node*> PyMem_Malloc(NODE_BYTES(1 + 2))
     if node != NULL:
-        node.place = (offset >> (6 * level) >> 6 << 6 << (6 * level)) | <u128> level
+        node.place = (offset & ~span_mask(level)) | <u128> (level | 1 << ROOM)
         node.full = 0
         node.body[0] = 0
     return node
 
 
-cdef Node* resized(Node* node, int entries) noexcept:
-    """The node with room for so many entries of its body; NULL, and the node as it was, without memory."""
-    return <Node*> PyMem_Realloc(node, NODE_BYTES(entries))
-
-
-cdef void shrink(Node** node) noexcept:
-    """Give back what a compact node does not need. Without memory to move to, it keeps what it has."""
-    cdef Node* smaller = resized(node[0], 1 + room_for(bit_count(node[0].body[0])))
-    if smaller != NULL:
-        node[0] = smaller
+cdef int resize(Node** slot_node, int room) noexcept:
+    """Give a node room for so many entries, 64 of a wide one. -1, and no change, without memory to grow."""
+    cdef size_t size = NODE_BYTES(64 if room > WIDEN else 1 + room)
+    cdef Node* node = <Node*> PyMem_Realloc(slot_node[0], size)
+    if node == NULL:
+        if size > size_of(slot_node[0]):
+            return -1
+        node = slot_node[0]
+    node.place &= ~<u128> (WIDE | 7 << ROOM)
+    if room > WIDEN:
+        node.place |= WIDE
+    else:
+        node.place |= <u128> (lowest_bit(room) << ROOM)
+    slot_node[0] = node
+    return 0
 
 
 cdef void unpack(Node* node, uint64_t* slots) noexcept:
@@ -245,33 +257,26 @@ cdef void unpack(Node* node, uint64_t* slots) noexcept:
         stored &= stored - 1
 
 
-cdef int pack(Node** node, uint64_t* slots) noexcept:
+cdef int pack(Node** slot_node, uint64_t* slots) noexcept:
     """Make the node hold these 64 slots, in the form that fits. -1, and no change, without memory."""
     cdef uint64_t full = 0, stored = 0
     cdef uint64_t* entry
-    cdef int slot, count, entries
-    cdef Node* fitting
-    cdef bint wide
+    cdef Node* node
+    cdef int slot, room = 2
     for slot in range(64):
         full |= <uint64_t> (slots[slot] == FULL) << slot
         stored |= <uint64_t> (slots[slot] != FULL and slots[slot] != EMPTY) << slot
-    count = bit_count(stored)
-    wide = count > WIDEN
-    entries = 64 if wide else 1 + room_for(count)
-    fitting = resized(node[0], entries)
-    if fitting == NULL:
-        if NODE_BYTES(entries) > size_of(node[0]):
-            return -1
-        fitting = node[0]
-    node[0] = fitting
-    fitting.full = full
-    if wide:
-        fitting.place |= WIDE
-        memcpy(fitting.body, slots, 64 * sizeof(uint64_t))
+    while room < bit_count(stored):
+        room *= 2
+    if resize(slot_node, room):
+        return -1
+    node = slot_node[0]
+    node.full = full
+    if is_wide(node):
+        memcpy(node.body, slots, 64 * sizeof(uint64_t))
         return 0
-    fitting.place &= ~<u128> WIDE
-    fitting.body[0] = stored
-    entry = fitting.body + 1
+    node.body[0] = stored
+    entry = node.body + 1
     while stored:
         entry[0] = slots[lowest_bit(stored)]
         entry += 1
@@ -290,17 +295,19 @@ cdef int insert(Node** slot_node, int slot, uint64_t entry) noexcept:
     """Store an entry in a slot of a compact node that stored none. -1, and no change, without memory."""
     cdef Node* node = slot_node[0]
     cdef uint64_t slots[64]
-    cdef int count = bit_count(node.body[0])
-    cdef int position = 1 + rank(node.body[0], slot)
-    if count == WIDEN:
-        unpack(node, slots)
-        slots[slot] = entry
-        return pack(slot_node, slots)
-    if room_for(count + 1) != room_for(count):
-        node = resized(node, 1 + room_for(count + 1))
-        if node == NULL:
+    cdef int position, count = bit_count(node.body[0])
+    if count == room_of(node):
+        if node.full & node.body[0]:
+            drop(node, lowest_bit(node.full & node.body[0]))
+            count -= 1
+        elif count == WIDEN:
+            unpack(node, slots)
+            slots[slot] = entry
+            return pack(slot_node, slots)
+        elif resize(slot_node, 2 * count):
             return -1
-        slot_node[0] = node
+        node = slot_node[0]
+    position = 1 + rank(node.body[0], slot)
     memmove(node.body + position + 1, node.body + position, (count + 1 - position) * sizeof(uint64_t))
     node.body[position] = entry
     node.body[0] |= <uint64_t> 1 << slot
@@ -308,15 +315,12 @@ cdef int insert(Node** slot_node, int slot, uint64_t entry) noexcept:
     return 0
 
 
-cdef void remove(Node** slot_node, int slot) noexcept:
-    """Drop the stored entry of a slot of a compact node."""
-    cdef Node* node = slot_node[0]
-    cdef int count = bit_count(node.body[0])
+cdef void drop(Node* node, int slot) noexcept:
+    """Store nothing any more in a slot of a compact node."""
     cdef int position = 1 + rank(node.body[0], slot)
-    memmove(node.body + position, node.body + position + 1, (count - position) * sizeof(uint64_t))
+    cdef int behind = bit_count(node.body[0]) - position
+    memmove(node.body + position, node.body + position + 1, behind * sizeof(uint64_t))
     node.body[0] &= ~(<uint64_t> 1 << slot)
-    if room_for(count - 1) != room_for(count):
-        shrink(slot_node)
 
 
 cdef int put(Node** slot_node, int slot, uint64_t entry) noexcept:
@@ -324,7 +328,6 @@ cdef int put(Node** slot_node, int slot, uint64_t entry) noexcept:
     cdef Node* node = slot_node[0]
     cdef uint64_t bit = <uint64_t> 1 << slot
     cdef uint64_t slots[64]
-    cdef bint stores = is_child(entry)
     if is_wide(node):
         node.body[slot] = entry
         node.full = (node.full & ~bit) | (<uint64_t> (entry == FULL) << slot)
@@ -332,22 +335,21 @@ cdef int put(Node** slot_node, int slot, uint64_t entry) noexcept:
             unpack(node, slots)
             return pack(slot_node, slots)
         return 0
-    if stores and not node.body[0] & bit:
+    if is_child(entry) and not node.body[0] & bit:
         return insert(slot_node, slot, entry)
-    if stores:
+    node.full = (node.full & ~bit) | (<uint64_t> (entry == FULL) << slot)
+    if is_child(entry) or (entry == FULL and level_of(node) == 1 and node.body[0] & bit):
+        # A word that gets full keeps its place until that is needed: often it is the next one to change.
         node.body[1 + rank(node.body[0], slot)] = entry
         return 0
-    node.full = (node.full & ~bit) | (<uint64_t> (entry == FULL) << slot)
     if node.body[0] & bit:
-        remove(slot_node, slot)
+        drop(node, slot)
+        if room_of(node) > 2 and 4 * bit_count(node.body[0]) <= room_of(node):
+            return resize(slot_node, room_of(node) // 2)
     return 0
 
 
 # ---- whole trees ----
-
-cdef inline bint is_child(uint64_t entry) noexcept:
-    return entry != EMPTY and entry != FULL
-
 
 cdef void release(uint64_t entry) noexcept:
     """Free what a slot above level 1 holds."""
@@ -395,7 +397,7 @@ cdef bint same(Node* one, Node* other) noexcept:
     """Whether two trees hold the same offsets. As trees are canonical, slot by slot will do."""
     cdef uint64_t entry, twin
     cdef int slot
-    if (one.place ^ other.place) & ~<u128> WIDE or one.full != other.full:
+    if first_of(one) != first_of(other) or level_of(one) != level_of(other) or one.full != other.full:
         return False
     for slot in range(64):
         entry = get(one, slot)
@@ -536,23 +538,24 @@ cdef int common_level(u128 low, u128 high) noexcept:
 
 cdef bint fills_slot(int level, u128 low, u128 high) noexcept:
     """Whether an interval in a slot of a node of ``level`` is all of that slot."""
-    return level <= TOP and high - low == (<u128> 1 << (6 * level)) - 1
+    return low != high and level <= TOP and high - low == (<u128> 1 << (6 * level)) - 1
 
 
 cdef uint64_t settle(Node* node, int level) noexcept:
     """What a slot of a node of ``level`` should hold for ``node``: makes the tree canonical, and needs no
     memory to do so."""
     cdef uint64_t entry
+    cdef u128 first = first_of(node)
     cdef int own = level_of(node)
     if node.full == FULL:
         if own == level - 1:
             PyMem_Free(node)
             return FULL
         # All used, but less than its slot: one full slot of a node one level higher.
-        node.full = <uint64_t> 1 << <int> ((node.place >> shift_of(node) >> 6) & 63)
-        node.place = (first_of(node) >> shift_of(node) >> 12 << 12 << shift_of(node)) | <u128> (own + 1)
+        resize(&node, 2)
         node.body[0] = 0
-        shrink(&node)
+        node.place = (node.place & ~span_mask(own + 1)) | <u128> (own + 1 | 1 << ROOM)
+        node.full = <uint64_t> 1 << slot_of(node, first)
         return as_entry(node)
     if is_wide(node) or node.full:
         return as_entry(node)
@@ -662,19 +665,45 @@ cdef int paint(uint64_t* entry, int level, u128 low, u128 high, Stroke* stroke) 
     return failed
 
 
+cdef int flip(uint64_t* entry, int level, u128 offset) noexcept:
+    """Use a free offset, or free a used one, in a slot of a node of ``level`` that holds ``entry``.
+
+    Does what ``paint`` does, for the case that must be fast. -1, and no change, without memory.
+    """
+    cdef Node* node = framed(entry[0], level, offset, offset)
+    cdef uint64_t before, below
+    cdef int slot, failed = 0
+    if node == NULL:
+        return -1
+    slot = slot_of(node, offset)
+    before = below = get(node, slot)
+    if level_of(node) == 1:
+        below ^= <uint64_t> 1 << <int> (offset & 63)
+    else:
+        failed = flip(&below, level_of(node), offset)
+        if below == before and not failed:
+            return 0
+    if below != before and put(&node, slot, below):
+        failed = -1
+        if level_of(node) > 1:
+            release(below)
+    entry[0] = settle(node, level)
+    return failed
+
+
 cdef bint rewrite(Node* leaf, int slot, uint64_t word) noexcept:
     """Put a word into a leaf if that changes no more than the word; else False, and no change."""
     cdef uint64_t full, bit = <uint64_t> 1 << slot
-    if is_wide(leaf):
-        full = (leaf.full & ~bit) | (<uint64_t> (word == FULL) << slot)
-        if full == FULL or word == EMPTY:
-            return False
-        leaf.full = full
-        leaf.body[slot] = word
-        return True
-    if not leaf.body[0] & bit or word == FULL or word == EMPTY:
+    full = (leaf.full & ~bit) | (<uint64_t> (word == FULL) << slot)
+    if full == FULL or word == EMPTY:
         return False
-    leaf.body[1 + rank(leaf.body[0], slot)] = word
+    if is_wide(leaf):
+        leaf.body[slot] = word
+    elif leaf.body[0] & bit:
+        leaf.body[1 + rank(leaf.body[0], slot)] = word
+    else:
+        return False
+    leaf.full = full
     return True
 
 
@@ -920,7 +949,8 @@ cdef class Bitmap:
         if (word ^ colour) & bit == 0:
             return 0
         if leaf == NULL or not rewrite(leaf, slot, word ^ bit):
-            self.paint(offset, offset, colour, NULL)
+            if flip(&self.root, TOP + 1, offset):
+                raise MemoryError()
         self.move_floor(offset, offset, colour)
         if colour == FULL:
             self.used += 1
