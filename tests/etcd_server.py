@@ -189,10 +189,16 @@ def free_port() -> int:
 
 @contextmanager
 def cluster(
-    members: int = 1, *options: str, certificates: Certificates | None = None
+    members: int = 1,
+    *options: str,
+    certificates: Certificates | None = None,
+    on_disk: bool = False,
 ) -> Iterator[Sequence[EtcdServer]]:
-    """Start a cluster of its own, and end it. Its data are in memory where the system has such a place."""
-    place = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    """Start a cluster of its own, and end it.
+
+    Its data are in memory where the system has such a place, unless they are wanted ``on_disk``.
+    """
+    place = "/var/tmp" if on_disk else "/dev/shm" if Path("/dev/shm").is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="whereabouts-etcd-", dir=place))
     peers = {f"m{number}": f"http://{LOOPBACK}:{free_port()}" for number in range(members)}
     servers = [EtcdServer(folder / name, name, peers, *options) for name in peers]

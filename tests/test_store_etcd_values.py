@@ -15,7 +15,7 @@ from whereabouts.stores import etcd_failures as failures
 from whereabouts.stores import etcd_messages as messages
 from whereabouts.stores import etcd_values as values
 from whereabouts.stores.etcd_endpoints import Endpoint, EndpointError, parse_endpoints
-from whereabouts.stores.etcd_keys import Keys
+from whereabouts.stores.etcd_keys import Keys, block_name
 
 KEYS = Keys("/p/")
 texts = st.text(max_size=12)
@@ -41,7 +41,7 @@ block_keys = st.builds(BlockKey.of, spaces, st.ip_addresses())
 @given(block_keys)
 def test_a_block_is_read_back_from_each_of_its_keys(key: BlockKey) -> None:
     assert KEYS.block_at(KEYS.block(key), KEYS.blocks()) == key
-    assert KEYS.block_at(KEYS.bitmap(key), KEYS.all_bitmaps()) == key
+    assert KEYS.block_at(KEYS.bitmaps() + block_name(key), KEYS.bitmaps()) == key
 
 
 @given(texts, texts, texts, texts)
@@ -61,8 +61,8 @@ def test_bitmaps_between_two_addresses_are_one_range_of_keys(
     key = BlockKey.of(space, ip_address(str(one)))
     size = 2 ** (32 if key.version == 4 else 128)
     low, high = sorted((int(ip_address(str(first))) % size, int(ip_address(str(last))) % size))
-    start, end = KEYS.bitmaps(space, key.version, low, high)
-    assert (start <= KEYS.bitmap(key) < end) is (low <= key.base <= high)
+    start, end = KEYS.bitmaps_between(space, key.version, low, high)
+    assert (start <= KEYS.bitmaps() + block_name(key) < end) is (low <= key.base <= high)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ has changed, nothing is written, and the same answer brings what holds now.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 
 from whereabouts._bitmap import Bitmap
 from whereabouts.block import Block, BlockDamaged, BlockKey, Space
@@ -120,25 +121,24 @@ class EtcdStore:
         pools: Sequence[tuple[PoolKey, StoredPool]],
         pods: Sequence[tuple[PodKey, PodBlocks]],
     ) -> bytes:
-        keys = self._keys
-        beginnings = [keys.pod(*pod) for pod, _ in pods]
+        keys, name = self._keys, block_name(key)
+        block_key = keys.blocks() + name
+        pool_keys = [(keys.pool(one), int(stored.revision)) for one, stored in pools]
+        pod_keys = [(start := keys.pod(*pod), messages.end_of(start), known.revision) for pod, known in pods]
         compares = [
-            messages.unchanged(keys.block(key), int(previous.revision) if previous else 0),
-            *(messages.unchanged(keys.pool(one), int(stored.revision)) for one, stored in pools),
-            *(
-                messages.none_since(beginning, messages.end_of(beginning), known.revision)
-                for beginning, (_, known) in zip(beginnings, pods, strict=True)
-            ),
+            messages.unchanged(block_key, int(previous.revision) if previous else 0),
+            *(messages.unchanged(*pool) for pool in pool_keys),
+            *(messages.none_since(*pod) for pod in pod_keys),
         ]
         success = [
-            messages.put(keys.block(key), value),
-            messages.put(keys.bitmap(key), step.bitmap),
-            *_in_parts(step.index_operations(keys, block_name(key))),
+            messages.put(block_key, value),
+            messages.put(keys.bitmaps() + name, step.bitmap),
+            *_in_parts(step.index_operations(keys, name)),
         ]
         failure = [
-            messages.read(keys.block(key)),
-            *(messages.read(keys.pool(one)) for one, _ in pools),
-            *(messages.read(one, messages.end_of(one), keys_only=True) for one in beginnings),
+            messages.read(block_key),
+            *(messages.read(pool) for pool, _ in pool_keys),
+            *(messages.read(start, end, keys_only=True) for start, end, _ in pod_keys),
         ]
         return messages.transaction(compares, success, failure)
 
@@ -147,6 +147,8 @@ class EtcdStore:
         memory.remember_block(stored.key, stored)
         for pod in step.new_pods:
             memory.remember_pod(pod, PodBlocks(revision, memory.pod(pod).blocks | {stored.key}))
+        for pod in step.gone_pods:
+            memory.forget_block_of_pod(pod, stored.key)
         return stored
 
     def _not_written(
@@ -201,8 +203,8 @@ class EtcdStore:
         self, space: Space, version: int, first: int, last: int, deadline: Deadline
     ) -> Iterator[tuple[BlockKey, Bitmap | None]]:
         """See :class:`~whereabouts.store.Store`."""
-        beginning = self._keys.all_bitmaps()
-        for pair in self._list(*self._keys.bitmaps(space, version, first, last), deadline):
+        beginning = self._keys.bitmaps()
+        for pair in self._list(*self._keys.bitmaps_between(space, version, first, last), deadline):
             key = self._keys.block_at(pair.key, beginning)
             if key is not None:
                 yield key, values.read_bitmap(pair.value)
@@ -304,6 +306,10 @@ class EtcdStore:
                 start = pairs[-1].key + b"\0"
 
 
+_POD = itemgetter(Owner._fields.index("pod_ref"), Owner._fields.index("ifname"))
+_ATTACHMENT = itemgetter(Owner._fields.index("container_id"), Owner._fields.index("ifname"))
+
+
 class _Step(NamedTuple):
     """What a write of a block changes elsewhere."""
 
@@ -318,21 +324,20 @@ class _Step(NamedTuple):
     @classmethod
     def between(cls, before: Block, after: Block) -> _Step:
         """The step from one value of a block to the next."""
-        had, has = dict(before), dict(after)
+        came = {offset: owner for offset, owner in after if before.owner(offset) is not owner}
+        only_grew = len(after) == len(before) + len(came)
+        went = {} if only_grew else {at: owner for at, owner in before if after.owner(at) is not owner}
+        given = {owner.range for offset, owner in came.items() if before.owner(offset) is None}
         network_name = after.key.space.network_name
-        ranges = {owner.range for offset, owner in has.items() if offset not in had}
-        pods = {_pod(owner) for owner in had.values()}, {_pod(owner) for owner in has.values()}
-        attachments = (
-            {(owner.container_id, owner.ifname) for owner in had.values()},
-            {(owner.container_id, owner.ifname) for owner in has.values()},
-        )
+        had = [owner for _, owner in before] if came else []
+        has = [owner for _, owner in after] if went else []
         return cls(
             bitmap=after.bitmap(),
-            new_pods=sorted(pods[1] - pods[0]),
-            gone_pods=sorted(pods[0] - pods[1]),
-            new_attachments=sorted(attachments[1] - attachments[0]),
-            gone_attachments=sorted(attachments[0] - attachments[1]),
-            pools=[PoolKey(network_name, text) for text in sorted(ranges)],
+            new_pods=_only(_POD, came, had),
+            gone_pods=_only(_POD, went, has),
+            new_attachments=_only(_ATTACHMENT, came, had),
+            gone_attachments=_only(_ATTACHMENT, went, has),
+            pools=[PoolKey(network_name, text) for text in sorted(given)],
         )
 
     def index_operations(self, keys: Keys, name: bytes) -> list[bytes]:
@@ -345,8 +350,11 @@ class _Step(NamedTuple):
         ]
 
 
-def _pod(owner: Owner) -> PodKey:
-    return owner.pod_ref, owner.ifname
+def _only(
+    name: Callable[[Owner], tuple[str, str]], owners: Mapping[int, Owner], others: Iterable[Owner]
+) -> Sequence[tuple[str, str]]:
+    """The names of ``owners`` that no owner of ``others`` has."""
+    return sorted(set(map(name, owners.values())).difference(map(name, others)))
 
 
 def _in_parts(operations: Sequence[bytes]) -> list[bytes]:

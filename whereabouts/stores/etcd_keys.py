@@ -26,6 +26,7 @@ DEFAULT_PREFIX = "/whereabouts/v1/"
 
 _EMPTY = "-"
 _PLAIN = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.:")
+_ESCAPES = {byte: f"%{byte:02X}" for byte in range(256) if byte not in _PLAIN}
 
 
 class Keys:
@@ -39,24 +40,20 @@ class Keys:
 
     def block(self, key: BlockKey) -> bytes:
         """The key of a block."""
-        return self._key("blocks", _block(key))
+        return self.blocks() + block_name(key)
 
     def blocks(self) -> bytes:
         """What the keys of all blocks begin with."""
         return self._key("blocks", "")
 
-    def bitmap(self, key: BlockKey) -> bytes:
-        """The key of a block's bitmap."""
-        return self._key("bitmaps", _block(key))
-
-    def all_bitmaps(self) -> bytes:
+    def bitmaps(self) -> bytes:
         """What the keys of all bitmaps begin with."""
         return self._key("bitmaps", "")
 
-    def bitmaps(self, space: Space, version: int, first: int, last: int) -> tuple[bytes, bytes]:
+    def bitmaps_between(self, space: Space, version: int, first: int, last: int) -> tuple[bytes, bytes]:
         """The keys, from one up to and without another, of the blocks whose base is in first..last."""
-        end = self.bitmap(BlockKey(space, version, last)) + b"\0"
-        return self.bitmap(BlockKey(space, version, first)), end
+        start, end = (self.bitmaps() + block_name(BlockKey(space, version, at)) for at in (first, last))
+        return start, end + b"\0"
 
     def pool(self, key: PoolKey) -> bytes:
         """The key of a pool."""
@@ -90,12 +87,9 @@ class Keys:
 
 def block_name(key: BlockKey) -> bytes:
     """The part of a key that says which block: space, version and address."""
-    return _block(key).encode()
-
-
-def _block(key: BlockKey) -> str:
     network_name, own_range = key.space
-    return f"{_text(network_name)}/{_text(own_range)}/{key.version}/{_spelled_out(key.address(0))}"
+    address = _spelled_out(key.address(0))
+    return f"{_text(network_name)}/{_text(own_range)}/{key.version}/{address}".encode()
 
 
 def _spelled_out(address: Address) -> str:
@@ -110,9 +104,7 @@ def _without_zeros(address: str) -> str:
 
 
 def _text(value: str) -> str:
-    if not value:
-        return _EMPTY
-    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in value.encode())
+    return value.encode().decode("latin-1").translate(_ESCAPES) or _EMPTY
 
 
 def _value(text: str) -> str:

@@ -77,6 +77,13 @@ class Memory:
         with self._lock:
             return self._pods.get(key, UNKNOWN_POD)
 
+    def forget_block_of_pod(self, key: PodKey, block: BlockKey) -> None:
+        """A pod's interface has no record in this block any more."""
+        with self._lock:
+            known = self._pods.get(key)
+            if known is not None:
+                self._pods[key] = known._replace(blocks=known.blocks - {block})
+
     def remember_pod(self, key: PodKey, known: PodBlocks) -> None:
         """Remember in which blocks a pod's interface has records."""
         with self._lock:

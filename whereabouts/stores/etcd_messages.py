@@ -21,6 +21,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _LONGEST_VARINT = 70
 _INT64_MASK = 2**64 - 1
+_SHORT_VARINTS = [bytes([value]) for value in range(0x80)]
 
 # Compare.result and Compare.target
 _EQUAL, _LESS = 0, 2
@@ -171,6 +172,8 @@ def _pair(data: bytes) -> KeyValue:
 
 
 def _varint(value: int) -> bytes:
+    if value < len(_SHORT_VARINTS):
+        return _SHORT_VARINTS[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -184,7 +187,7 @@ def _number(number: int, value: int) -> bytes:
 
 
 def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(value)) + value
+    return b"".join((_varint(number << 3 | _BYTES), _varint(len(value)), value))
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
