@@ -14,6 +14,4 @@ def main() -> None:
     gc.disable()  # a call is over before there is anything worth collecting
     from whereabouts.plugin import main as plugin
 
-    status = plugin()
-    sys.stderr.flush()
-    os._exit(status)  # the answer is written: taking the interpreter down takes longer than an allocation
+    os._exit(plugin())  # the answer is written: taking the interpreter down takes longer than an allocation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from time import localtime, strftime
 
@@ -56,8 +55,15 @@ SILENT = Log("panic")
 
 
 def to_stderr(line: str) -> None:
-    """A sink: standard error, where a container runtime collects what plugins say."""
-    print(line, file=sys.stderr)
+    """A sink: standard error, where a container runtime collects what plugins say.
+
+    Past Python's own stream, which would write to standard output where standard error is closed, and
+    whose errors would fail a call.
+    """
+    try:
+        os.write(2, line.encode(errors="backslashreplace") + b"\n")
+    except OSError:
+        return  # there is nobody to tell
 
 
 def to_file(path: str) -> Sink:

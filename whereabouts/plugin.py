@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from whereabouts.cni.errors import DECODING_FAILURE, IO_FAILURE, CniError
+from whereabouts.cni.request import version_of
+from whereabouts.cni.results import print_error
 from whereabouts.commit import Committer, DirectCommitter
 from whereabouts.config import Config
 from whereabouts.config.host_files import HostFiles
 from whereabouts.deadline import Deadline
 from whereabouts.log import Log, to_file, to_stderr
-from whereabouts.service import Call, Service
+from whereabouts.service import Answer, Call, Service
 from whereabouts.store import Store
 from whereabouts.stores.opening import open_store
 
@@ -20,16 +22,31 @@ MAX_STDIN = 1 << 20
 
 def main() -> int:
     """Serve the call that the process was started for; the exit status (CNI SPEC, section 2)."""
-    command = os.environ.get("CNI_COMMAND", "")
+    _hold_standard_descriptors()
+    answer = _answer()
+    try:
+        _write(1, answer.stdout)
+    except OSError as error:
+        to_stderr(f"whereabouts: the answer cannot be written to stdout: {error.strerror}")
+        return 1
+    return answer.status
+
+
+def _answer() -> Answer:
+    stdin = b""
+    try:
+        if os.environ.get("CNI_COMMAND") != "VERSION":
+            stdin = _read_stdin()
+            _refuse_large(stdin)
+    except CniError as error:
+        return Answer(1, print_error(error, version_of(stdin)))
     call = Call(
         environment=os.environ,
-        stdin=b"" if command == "VERSION" else sys.stdin.buffer.read(MAX_STDIN + 1),
+        stdin=stdin,
         plugin_netns=_identity("/proc/self/ns/net"),
         pod_netns=_identity(os.environ.get("CNI_NETNS", "")),
     )
-    answer = Service(OneShot()).answer(call)
-    _write(1, answer.stdout)
-    return answer.status
+    return Service(OneShot()).answer(call)
 
 
 class OneShot:
@@ -67,6 +84,43 @@ def _identity(path: str) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
+
+
+def _hold_standard_descriptors() -> None:
+    """Keep what is opened later out of the places of descriptors that are closed.
+
+    Opened for reading, so that a stdin that is not there is empty and writing to a stdout that is not
+    there is an error.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open("/dev/null", os.O_RDONLY)
+
+
+def _read_stdin() -> bytes:
+    """What the runtime wrote, and if it is too much, a byte more than is read."""
+    read = bytearray()
+    try:
+        while len(read) <= MAX_STDIN and (part := os.read(0, MAX_STDIN + 1 - len(read))):
+            read += part
+    except OSError as error:
+        raise CniError(
+            IO_FAILURE,
+            f"reading the network configuration from stdin: {error.strerror}",
+            "the caller must give the network configuration on stdin",
+        ) from error
+    return bytes(read)
+
+
+def _refuse_large(stdin: bytes) -> None:
+    if len(stdin) > MAX_STDIN:
+        raise CniError(
+            DECODING_FAILURE,
+            f"the network configuration on stdin is larger than {MAX_STDIN} bytes",
+            "make the configuration smaller",
+        )
 
 
 def _write(descriptor: int, data: bytes) -> None:

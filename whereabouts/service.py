@@ -21,7 +21,7 @@ from whereabouts.commit import Committer
 from whereabouts.config import Config, ConfigError, Files, load, node_name
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.errors import WhereaboutsError
-from whereabouts.log import Log
+from whereabouts.log import Log, to_stderr
 from whereabouts.owners import Owner
 from whereabouts.store import Conflict, Store, Unavailable
 from whereabouts.values import TYPE_CHECKING, NamedTuple, Protocol
@@ -219,7 +219,7 @@ def _as_cni_error(command: str, error: Exception) -> CniError:
     if isinstance(error, WhereaboutsError):
         at_engine = command == "ADD" and not isinstance(error, ConfigError)
         return CniError(WHEREABOUTS, f"error at storage engine: {error}" if at_engine else str(error))
-    import traceback
+    from traceback import format_exception
 
-    traceback.print_exception(error)
+    to_stderr("".join(format_exception(error)))
     return CniError(WHEREABOUTS, f"internal error, please report it: {type(error).__name__}: {error}")

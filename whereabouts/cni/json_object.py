@@ -115,7 +115,8 @@ def _decode(data: bytes) -> object:
         raise JsonError(f"byte {error.start + data.index(stripped)} is not UTF-8") from error
     except RecursionError:
         _refuse_depth()
-    except (StopIteration, ValueError) as error:
+    except (StopIteration, ValueError, SystemError) as error:
+        # SystemError: in Python 3.11 the scanner has no error of its own before json.decoder is imported.
         if isinstance(error, JsonError):
             raise
         _explain(data)
