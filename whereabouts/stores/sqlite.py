@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
+from errno import EACCES, EPERM, EROFS
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import CodecError, decode_bytes
@@ -330,7 +331,8 @@ def _translate(path: str, error: Exception) -> Unavailable | StoreDamaged:
         return Unavailable(f"{path} is locked by another process: {error}")
     if name == "SQLITE_FULL":
         return Unavailable(f"{path} cannot grow, the disk is full: make room on it")
-    if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM") or isinstance(error, PermissionError):
+    forbidden = isinstance(error, OSError) and error.errno in (EACCES, EPERM, EROFS)
+    if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM") or forbidden:
         return Unavailable(
             f"{path} cannot be opened for writing ({error}): look at its owner, mode and mount"
         )
