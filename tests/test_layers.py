@@ -98,10 +98,8 @@ def test_values_and_protocol_do_no_input_or_output_and_have_no_clock(module: str
 
 # ---- what a process of the plugin loads ----
 
-CHEAP = (
-    "import __future__, _json, binascii, bisect, collections.abc, contextlib, errno, gc, ipaddress, math, struct, "
-    "zlib"
-)
+CHEAP = """import __future__, _json, binascii, bisect, collections.abc, contextlib, errno, gc, ipaddress
+import math, struct, zlib"""
 
 
 def _loaded(program: str, environment: dict[str, str], stdin: str = "") -> set[str]:

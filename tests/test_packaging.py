@@ -54,10 +54,10 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment with this package and nothing else."""
+    """The programs of an environment with this package and what it depends on, and nothing else."""
     environment = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", environment)
-    run(environment / "bin/pip", "install", "--quiet", "--no-index", wheel)
+    run(environment / "bin/pip", "install", "--quiet", wheel)
     return environment / "bin"
 
 
