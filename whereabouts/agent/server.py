@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Condition
-from time import monotonic
+from time import monotonic, sleep
 
 from whereabouts.agent.framing import Answer, FramingError, Request, RequestReader, encode_answer
 from whereabouts.errors import WhereaboutsError
@@ -24,6 +24,8 @@ from whereabouts.log import Log
 _PEER = struct.Struct("3i")
 _CHUNK = 1 << 16
 _BACKLOG = 1024
+_BREATH = 0.05
+"""Seconds to wait where no connection can be accepted, as more will be waiting."""
 
 Handler = Callable[[Request, float], Answer]
 """Answers a request that the agent has had for so many seconds."""
@@ -102,6 +104,7 @@ class Server:
         except OSError as error:
             # Out of descriptors, or the client has gone: the next one may fare better.
             self._log.error(f"a connection could not be accepted: {error}")
+            sleep(_BREATH)
             return
         with self._idle:
             self._in_flight += 1

@@ -1,0 +1,52 @@
+"""The agent keeps datastores open, but not without end."""
+
+from pathlib import Path
+
+from prometheus_client import generate_latest
+
+from whereabouts.agent.datastores import MOST, Datastores
+from whereabouts.agent.metrics import Metrics
+from whereabouts.config import load
+from whereabouts.config.host_files import HostFiles
+from whereabouts.config.values import Config
+from whereabouts.deadline import Deadline
+
+from .store_contract import SOON, add, demand, pod
+
+
+def config_of(path: Path) -> Config:
+    ipam = {"type": "whereabouts", "range": "10.0.0.0/24", "datastore": "local", "local": {"path": str(path)}}
+    return load({"ipam": ipam}, network="n", container_id="c", files=HostFiles())
+
+
+def test_a_connection_is_kept_for_the_next_call_and_not_shared_by_two(tmp_path: Path) -> None:
+    stores = Datastores(Metrics())
+    config = config_of(tmp_path / "w.db")
+    with stores.use(config, Deadline(SOON)) as (first, _), stores.use(config, Deadline(SOON)) as (second, _):
+        assert first is not second
+    with stores.use(config, Deadline(SOON)) as (third, _):
+        assert third in (first, second)
+    stores.close()
+
+
+def test_the_least_used_datastore_makes_room_but_never_one_in_use(tmp_path: Path) -> None:
+    stores = Datastores(Metrics())
+    first = config_of(tmp_path / "first.db")
+    with stores.use(first, Deadline(SOON)) as (in_use, _):
+        for number in range(MOST + 5):
+            with stores.use(config_of(tmp_path / f"{number}.db"), Deadline(SOON)):
+                pass
+            assert len(stores._open) <= MOST
+        assert add(in_use, demand("10.0.0.0/24"), pod(1)) == ["10.0.0.1"]
+    stores.close()
+
+
+def test_usage_and_requests_are_counted(tmp_path: Path) -> None:
+    metrics = Metrics()
+    stores = Datastores(metrics)
+    with stores.use(config_of(tmp_path / "w.db"), Deadline(SOON)) as (store, _):
+        add(store, demand("10.0.0.0/24"), pod(1))
+    assert [(row.range, row.used, row.free) for row in stores.usage()] == [("10.0.0.0/24", 1, 253)]
+    exposed = generate_latest(metrics.registry).decode()
+    assert 'whereabouts_store_requests_total{outcome="ok",verb="write_block"} 1.0' in exposed
+    stores.close()

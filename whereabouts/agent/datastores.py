@@ -1,0 +1,129 @@
+"""The datastores that the agent's calls use, kept open from call to call."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Empty, LifoQueue
+from threading import Lock
+
+from whereabouts.agent.group_commit import GroupCommitter, Groups
+from whereabouts.agent.metrics import MeasuredStore, Metrics
+from whereabouts.commit import Committer, DirectCommitter
+from whereabouts.config import Config
+from whereabouts.deadline import Deadline
+from whereabouts.errors import WhereaboutsError
+from whereabouts.store import Store
+from whereabouts.stores.opening import open_store, store_identity
+from whereabouts.usage import Usage, usage
+
+MOST = 64
+"""Datastores that are kept open. A tenant may name one (``etcd_host``), so their number has an end."""
+USAGE_SECONDS = 5.0
+"""How long counting the addresses of all datastores may take."""
+
+
+class _Datastore:
+    """One datastore: its open connections, and the changes that wait to be written there."""
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        self.config = config
+        self.users = 0
+        self._metrics = metrics
+        self._groups = Groups(metrics.group_size.observe)
+        self._opening = Lock()
+        self._idle: LifoQueue[Store] = LifoQueue()
+        self._shared: Store | None = None
+
+    @contextmanager
+    def connection(self, deadline: Deadline) -> Iterator[tuple[Store, Committer]]:
+        """A connection for one call; one that several threads can share is shared."""
+        store = self._shared or self._take(deadline)
+        try:
+            yield store, GroupCommitter(self._groups, DirectCommitter(store))
+        finally:
+            if store is not self._shared:
+                self._idle.put(store)
+
+    def _take(self, deadline: Deadline) -> Store:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            pass
+        with self._opening:
+            if self._shared is not None:
+                return self._shared
+            store = MeasuredStore(open_store(self.config, deadline), self._metrics)
+            if store.concurrent:
+                self._shared = store
+            return store
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        if self._shared is not None:
+            self._shared.close()
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+
+class Datastores:
+    """All datastores in use, the last used ones last."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """None yet; their requests are counted in ``metrics``."""
+        self._metrics = metrics
+        self._lock = Lock()
+        self._open: OrderedDict[tuple[object, ...], _Datastore] = OrderedDict()
+
+    @contextmanager
+    def use(self, config: Config, deadline: Deadline) -> Iterator[tuple[Store, Committer]]:
+        """The store of a configuration, and what carries changes into it, for the time of a call."""
+        datastore, unused = self._enter(config)
+        try:
+            if unused is not None:
+                unused.close()
+            with datastore.connection(deadline) as connection:
+                yield connection
+        finally:
+            with self._lock:
+                datastore.users -= 1
+
+    def _enter(self, config: Config) -> tuple[_Datastore, _Datastore | None]:
+        """The datastore, and the one that has to make room for it."""
+        identity = store_identity(config)
+        unused = None
+        with self._lock:
+            if identity not in self._open:
+                if len(self._open) >= MOST:
+                    unused = self._remove_unused()
+                self._open[identity] = _Datastore(config, self._metrics)
+            self._open.move_to_end(identity)
+            datastore = self._open[identity]
+            datastore.users += 1
+        return datastore, unused
+
+    def _remove_unused(self) -> _Datastore | None:
+        for identity, datastore in self._open.items():
+            if datastore.users == 0:
+                return self._open.pop(identity)
+        return None
+
+    def usage(self) -> list[Usage]:
+        """Addresses by range, the last used datastore first; what cannot be read in time is left out."""
+        rows: list[Usage] = []
+        deadline = Deadline(USAGE_SECONDS)
+        with self._lock:
+            configs = [datastore.config for datastore in reversed(self._open.values())]
+        for config in configs:
+            try:
+                with self.use(config, deadline) as (store, _):
+                    rows += usage(store, deadline)
+            except WhereaboutsError:
+                continue
+        return rows
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        for datastore in self._open.values():
+            datastore.close()
