@@ -176,6 +176,16 @@ def test_whole_number_must_be_written_as_one() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("number", "fits"), [(-(1 << 63), True), (-(1 << 63) - 1, False), ((1 << 63) - 1, True)]
+)
+def test_whole_number_has_64_bits(number: int, fits: bool) -> None:
+    if fits:
+        assert loaded({"sleep_for_race": number}) == loaded({})
+    else:
+        assert f"the number {number} does not fit" in refusal({"sleep_for_race": number})
+
+
 def test_long_values_are_cut_in_errors() -> None:
     for ipam in ({"exclude": "x" * 9999}, {"range": "x" * 9999}, {"datastore": "x" * 9999}, {"x" * 9999: 1}):
         try:

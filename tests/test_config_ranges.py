@@ -205,8 +205,11 @@ def test_two_ranges_of_a_family_are_refused_where_one_can_be_reported(version: s
     start = f"CNI version {version} does not support more than 1 address per family"
     assert refusal(TWO, cni_version=version) == f"{start}: there are 2 ranges of IPv4"
     assert len(loaded(TWO, cni_version=version, lenient=True).ranges) == 2
+    six = {"ipRanges": [{"range": "fd00::/64"}, {"range": "fd01::/64"}]}
+    assert refusal(six, cni_version=version) == f"{start}: there are 2 ranges of IPv6"
     dual = {"range": "10.0.0.0/24", "ipRanges": [{"range": "fd00::/64"}]}
-    assert len(loaded(dual, cni_version=version).ranges) == 2
+    config = loaded(dual, cni_version=version)
+    assert (len(config.ranges), config.warnings) == (2, ())
 
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
