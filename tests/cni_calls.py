@@ -118,17 +118,20 @@ class Runtime(NamedTuple):
 
     def collect(self, valid: Iterable[str]) -> Outcome:
         """GC, with the pods that still are there."""
-        attachments = [{"containerID": container_of(pod), "ifname": "net1"} for pod in valid]
-        config = self._replace(version="1.1.0").config(**{"cni.dev/valid-attachments": attachments})
-        return self.call("GC", "", config)
+        return self.call("GC", "", self.valid(valid))
+
+    def valid(self, pods: Iterable[str]) -> bytes:
+        """What the plugin reads for GC, if these pods still are there."""
+        attachments = [{"containerID": container_of(pod), "ifname": "net1"} for pod in pods]
+        return self._replace(version="1.1.0").config(**{"cni.dev/valid-attachments": attachments})
 
     def status(self) -> Outcome:
         """STATUS, which CNI has since 1.1.0."""
         return self.call("STATUS", "", self._replace(version="1.1.0").config())
 
-    def serve(self, command: str, pod: str) -> Outcome:
+    def serve(self, command: str, pod: str = "", stdin: bytes = b"") -> Outcome:
         """The same call in this process, by the code of the console script."""
-        answer = Service(OneShot()).answer(Call(self.environment(command, pod), self.config()))
+        answer = Service(OneShot()).answer(Call(self.environment(command, pod), stdin or self.config()))
         return Outcome(answer.status, answer.stdout, b"")
 
 
