@@ -22,8 +22,8 @@ from whereabouts.log import Log
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.ranges import Range
-from whereabouts.search import Hints, Search, pool_for
-from whereabouts.store import Store, StoreError
+from whereabouts.search import Hints, Outdated, Search, pool_for
+from whereabouts.store import Store, StoredPool, StoreError
 from whereabouts.values import NamedTuple
 
 UNDO_SECONDS = 5.0
@@ -83,11 +83,15 @@ class Allocator:
         self, demand: Demand, configured: Range, owner: Owner, deadline: Deadline
     ) -> tuple[BlockKey, Assigned]:
         key = demand.pool_key(configured)
-        pool = pool_for(self._store, key, demand.shared, deadline, self._log).pool
         owner = owner._replace(range=key.range)
-        return self._kept(pool, configured, owner, deadline) or self._lowest(
-            pool, configured, owner, deadline
-        )
+        while True:
+            stored = pool_for(self._store, key, demand.shared, deadline, self._log)
+            try:
+                return self._kept(stored.pool, configured, owner, deadline) or self._lowest(
+                    stored, configured, owner, deadline
+                )
+            except Outdated:
+                deadline.remaining(f"the hints of pool {key.name} change all the time")
 
     def _kept(
         self, pool: Pool, configured: Range, owner: Owner, deadline: Deadline
@@ -110,13 +114,15 @@ class Allocator:
         return None
 
     def _lowest(
-        self, pool: Pool, configured: Range, owner: Owner, deadline: Deadline
+        self, stored: StoredPool, configured: Range, owner: Owner, deadline: Deadline
     ) -> tuple[BlockKey, Assigned]:
-        search = Search(self._store, pool, configured, deadline)
+        revision, pool = stored
+        search = Search(self._store, pool, configured, deadline, revision)
         try:
             for key in search.candidates():
+                change = assign(owner, configured.barred(key.base), search.ensure_lowest)
                 try:
-                    given = self._committer.commit(key, assign(owner, configured.barred(key.base)), deadline)
+                    given = self._committer.commit(key, change, deadline)
                 except BlockDamaged as damage:
                     self._log.error(f"{damage}; its addresses count as used")
                     continue
@@ -124,7 +130,7 @@ class Allocator:
                     search.exhausted.add(key.base)
                 if given is not None:
                     if not given.exhausted and pool.is_exhausted(key):
-                        self._hints.forget(key, deadline)
+                        self._hints.correct(pool.key, key, deadline)
                     return key, given
         finally:
             self._hints.remember(pool, configured, search, deadline)

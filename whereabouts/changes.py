@@ -30,16 +30,20 @@ Allocation = tuple[Address, Owner]
 """An address and who holds it."""
 
 
-def assign(owner: Owner, barred: Sequence[Interval]) -> Change[Assigned | None]:
+def assign(
+    owner: Owner, barred: Sequence[Interval], ensure_lowest: Callable[[], None] = lambda: None
+) -> Change[Assigned | None]:
     """Give ``owner`` the address it holds already, else the lowest free one outside ``barred``.
 
-    The outcome is None where the block has no room.
+    The outcome is None where the block has no room. ``ensure_lowest`` raises where this is no longer known
+    to be the lowest block with room.
     """
 
     def change(block: Block) -> tuple[Block, Assigned | None]:
         held = _take_over(block, owner)
         if held is not None:
             return held
+        ensure_lowest()
         offset = block.lowest_free(barred)
         if offset is None:
             return block, None

@@ -47,15 +47,25 @@ class Pool:
     are kept by *view* (see :func:`view_of`). A bit that is set without need costs a read and, until it
     is cleared, the lowest-first order; it never makes a range full, because the blocks are looked at
     before that is said.
+
+    Beside its hints a view has a *front*: the first address of the lowest block that its hints leave, which
+    is where its searches begin. Bits alone do not tell, since a configuration may leave out whole blocks.
     """
 
-    __slots__ = ("_first", "_last", "_version", "exhausted", "key", "shared")
+    __slots__ = ("_first", "_last", "_version", "exhausted", "fronts", "key", "shared")
 
-    def __init__(self, key: PoolKey, shared: bool, exhausted: Mapping[str, Bitmap] | None = None) -> None:
-        """A pool, with the hints of each view."""
+    def __init__(
+        self,
+        key: PoolKey,
+        shared: bool,
+        exhausted: Mapping[str, Bitmap] | None = None,
+        fronts: Mapping[str, int] | None = None,
+    ) -> None:
+        """A pool, with the hints of each view, and the fronts of views that have one."""
         self.key = key
         self.shared = shared
         self.exhausted: Mapping[str, Bitmap] = dict(exhausted or {})
+        self.fronts: Mapping[str, int] = dict(fronts or {})
         network = ip_network(key.range)
         self._version = network.version
         self._first, self._last = int(network.network_address), int(network.broadcast_address)
@@ -64,19 +74,27 @@ class Pool:
     def with_hints(cls, key: PoolKey, shared: bool, hints: str) -> Self:
         """The pool with hints as :meth:`hints` wrote them; those that cannot be read are dropped."""
         pool = cls(key, shared)
-        exhausted = {}
+        exhausted, fronts = {}, {}
         for entry in hints.split():
-            view, _, text = entry.partition("=")
+            name, _, text = entry.partition("=")
+            view, _, front = name.partition("@")
             try:
                 exhausted[view] = decode(text, pool.blocks)
             except CodecError:
                 continue
-        pool.exhausted = exhausted
+            if front.isdecimal():
+                fronts[view] = pool._base(int(front))
+        pool.exhausted, pool.fronts = exhausted, fronts
         return pool
 
     def hints(self) -> str:
-        """The hints as text: ``view=bitmap``, separated by blanks."""
-        return " ".join(f"{view}={encode(bitmap)}" for view, bitmap in self.exhausted.items())
+        """The hints as text: ``view@front=bitmap``, the front as a block's number, separated by blanks."""
+        return " ".join(
+            f"{view}@{self._index(self.fronts[view])}={encode(bitmap)}"
+            if view in self.fronts
+            else f"{view}={encode(bitmap)}"
+            for view, bitmap in self.exhausted.items()
+        )
 
     @property
     def space(self) -> Space:
@@ -116,26 +134,52 @@ class Pool:
             if index is None:
                 raise ValueError(f"no block of {self.key.range} begins at {base}")
             views[view].set(index)
-        return type(self)(self.key, self.shared, views)
+        fronts = {name: front for name, front in self.fronts.items() if name in views and name != view}
+        return type(self)(self.key, self.shared, views, fronts)
+
+    def with_front(self, view: str, base: int | None) -> Self:
+        """The pool in which the searches of ``view`` begin at ``base``; None: its hints leave no block."""
+        fronts = {name: front for name, front in self.fronts.items() if name != view}
+        if base is not None and view in self.exhausted:
+            fronts[view] = base
+        return type(self)(self.key, self.shared, self.exhausted, fronts)
 
     def without_exhausted(self, base: int) -> Self:
         """The pool in which no view calls the block at ``base`` exhausted."""
         index = self._index(base)
         views = {name: hints.copy() for name, hints in self.exhausted.items()}
+        fronts = dict(self.fronts)
         if index is not None:
-            for hints in views.values():
-                hints.clear(index)
+            for view, hints in views.items():
+                if hints.clear(index):
+                    fronts[view] = min(base, fronts.get(view, base))
         left = {name: hints for name, hints in views.items() if hints.count()}
-        return type(self)(self.key, self.shared, left)
+        return type(self)(
+            self.key, self.shared, left, {view: front for view, front in fronts.items() if view in left}
+        )
+
+    def exhausted_beyond(self, other: Pool, view: str) -> list[int]:
+        """The first addresses of the blocks that ``view`` calls exhausted here and not in ``other``."""
+        hints, others = self.exhausted.get(view), other.exhausted.get(view)
+        if hints is None:
+            return []
+        return [self._base(index) for index in (hints if others is None else hints - others)]
 
     @property
     def blocks(self) -> int:
         """How many blocks the range touches."""
         return self._last // BLOCK_SIZE - self._first // BLOCK_SIZE + 1
 
+    def ends_with(self, key: BlockKey) -> bool:
+        """Whether this is the range's last block: no search goes on behind it."""
+        return self._index(key.base) == self.blocks - 1
+
     def covers(self, address: Address) -> bool:
         """Whether the range's network holds the address."""
         return address.version == self._version and self._first <= int(address) <= self._last
+
+    def _base(self, index: int) -> int:
+        return (self._first // BLOCK_SIZE + index) * BLOCK_SIZE
 
     def _index(self, base: int) -> int | None:
         index = base // BLOCK_SIZE - self._first // BLOCK_SIZE

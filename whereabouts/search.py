@@ -16,20 +16,36 @@ from whereabouts.errors import WhereaboutsError
 from whereabouts.log import Log
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
-from whereabouts.store import Conflict, Store, StoredPool
+from whereabouts.store import Conflict, Revision, Store, StoredPool, remembered_hints
 
+PROBES = 4
+"""Blocks that are tried one by one before a search lists bitmaps."""
 _ALIGNED = ~(BLOCK_SIZE - 1)
+
+
+class Outdated(WhereaboutsError):
+    """The hints that led to a block no longer hold: the search has to begin again."""
 
 
 class Search:
     """One search for a block with room, in address order."""
 
-    def __init__(self, store: Store, pool: Pool, configured: Range, deadline: Deadline) -> None:
-        """A search through ``configured``, whose hints and space ``pool`` has."""
+    def __init__(
+        self,
+        store: Store,
+        pool: Pool,
+        configured: Range,
+        deadline: Deadline,
+        revision: Revision | None = None,
+    ) -> None:
+        """A search through ``configured``, whose hints and space ``pool`` has, as of ``revision``."""
         self._store = store
         self._pool = pool
+        self._revision = revision
         self._range = configured
         self._deadline = deadline
+        self._start = configured.first & _ALIGNED
+        self._tried: set[int] = set()
         self.view = view_of(configured)
         self.exhausted: set[int] = set()
         """The first addresses of blocks that were seen to have nothing left, not hinted before."""
@@ -37,26 +53,68 @@ class Search:
     def candidates(self) -> Iterator[BlockKey]:
         """Blocks that may have room; lowest first, twice over: first with the hints, then without.
 
-        The second round is what makes it true that a range is full. It takes one listing of bitmaps.
+        The first few are tried as they come. A listing of bitmaps finds the next among many, and another
+        one, without the hints, is what makes it true that a range is full.
         """
-        start = self._range.first & _ALIGNED
-        base = self._hinted(start)
-        if base is not None:
+        for probe in range(PROBES):
+            base = self._hinted(self._start)
+            if base is None:
+                break
+            self._tried.add(base)
             yield self._key(base)
-            yield from self._with_room(base + BLOCK_SIZE, self._hinted)
-        yield from self._with_room(start, self._range.next_block)
+            if probe == 0:
+                self._read_hints_anew()
+        else:
+            yield from self._with_room(self._start, self._hinted)
+        yield from self._with_room(self._start, self._range.next_block)
+
+    def ensure_lowest(self) -> None:
+        """Raise :class:`Outdated` if the hints of this search are known not to hold any more."""
+        memory = remembered_hints(self._store)
+        if memory is None or self._revision is None:
+            return
+        if not memory.hold(StoredPool(self._revision, self._pool)):
+            raise Outdated(f"the hints of pool {self._pool.key.name} have changed")
+
+    def leads_on(self, pool: Pool, bases: Collection[int]) -> bool:
+        """Whether anything is left to search if the blocks at ``bases`` are called exhausted as well.
+
+        Otherwise that would spare no search anything, and cost whoever frees an address.
+        """
+        return self._first_left_by(pool.with_exhausted(self.view, bases), self._start) is not None
+
+    def noted(self, pool: Pool, bases: Collection[int]) -> Pool:
+        """The pool with the hint that the blocks at ``bases`` are exhausted for this search's range."""
+        after = pool.with_exhausted(self.view, bases)
+        return after.with_front(self.view, self._first_left_by(after, self._start))
+
+    def _read_hints_anew(self) -> None:
+        """The first block had no room though no hint said so: others may have gone on before."""
+        memory = remembered_hints(self._store)
+        if memory is not None:
+            memory.forget(self._pool.key)
+            stored = self._store.read_pool(self._pool.key, self._deadline)
+            if stored is not None:
+                self._revision, self._pool = stored
 
     def _key(self, base: int) -> BlockKey:
         return BlockKey(self._pool.space, self._range.version, base)
 
     def _hinted(self, base: int) -> int | None:
-        """The first block at or after ``base`` that the range uses and no hint calls exhausted."""
+        """The first block at or after ``base`` that no hint calls exhausted and that was not tried yet."""
+        at = self._first_left_by(self._pool, base)
+        while at in self._tried:
+            at = self._first_left_by(self._pool, at + BLOCK_SIZE)
+        return at
+
+    def _first_left_by(self, pool: Pool, base: int) -> int | None:
+        """The first block from ``base`` on that the range uses and no hint of ``pool`` calls exhausted."""
         at: int | None = base
         while at is not None:
             used = self._range.next_block(at)
             if used is None:
                 return None
-            at = self._pool.first_unexhausted(self.view, used)
+            at = pool.first_unexhausted(self.view, used)
             if at == used:
                 return used
         return None
@@ -91,11 +149,12 @@ class Hints:
     def remember(self, pool: Pool, configured: Range, search: Search, deadline: Deadline) -> None:
         """Write down the blocks that ``search`` saw exhausted, and take back what has changed since."""
         bases = {base for base in search.exhausted if pool.first_unexhausted(search.view, base) == base}
-        if not bases:
+        if not bases or not search.leads_on(pool, bases):
             return
         try:
-            self._update(pool.key, lambda now: now.with_exhausted(search.view, bases), deadline)
-            self._take_back(pool, configured, bases, deadline)
+            self._update(pool.key, lambda now: search.noted(now, bases), deadline)
+            if remembered_hints(self._store) is None:
+                self._take_back(pool, configured, bases, deadline)
         except WhereaboutsError as error:
             self._log.error(f"pool {pool.key.name}: exhausted blocks were not noted: {error}")
 
@@ -106,8 +165,20 @@ class Hints:
             if key.base in bases and used is not None and used.first_free_outside(barred) is not None:
                 self._clear(pool.key, key.base, deadline)
 
+    def correct(self, key: PoolKey, block: BlockKey, deadline: Deadline) -> None:
+        """The pool called a block exhausted that has room."""
+        if remembered_hints(self._store) is None:
+            self.forget(block, deadline)  # of other pools too, in passing
+            return
+        try:
+            self._update(key, lambda now: now.without_exhausted(block.base), deadline)
+        except WhereaboutsError as error:
+            self._log.error(f"block {block.name}: it is still called exhausted: {error}")
+
     def forget(self, key: BlockKey, deadline: Deadline) -> None:
         """An address of this block was freed: no pool may call the block exhausted any more."""
+        if remembered_hints(self._store) is not None:
+            return
         try:
             for stored in self._store.pools(deadline, key.space.network_name):
                 if stored.pool.is_exhausted(key):

@@ -116,3 +116,23 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of connections and files. Twice is once."""
+
+
+class RememberedHints(Protocol):
+    """The hints of pools in a store that answers :meth:`Store.read_pool` from memory.
+
+    Such a store keeps the hints right itself: by the time a write that frees an address returns, no pool
+    calls its block exhausted, and nobody's memory leads past it.
+    """
+
+    def hold(self, pool: StoredPool) -> bool:
+        """Whether nothing has been learnt that makes the pool's hints doubtful. Asks nobody."""
+
+    def forget(self, key: PoolKey) -> None:
+        """Read the pool anew the next time it is asked for."""
+
+
+def remembered_hints(store: Store) -> RememberedHints | None:
+    """The memory of a store that has one (as ``remembered_hints``); None: each read gives what holds now."""
+    memory: RememberedHints | None = getattr(store, "remembered_hints", None)
+    return memory

@@ -12,6 +12,12 @@ def open_store(config: Config, deadline: Deadline) -> Store:
 
     Raises :class:`~whereabouts.store.StoreError` or :class:`~whereabouts.config.ConfigError`.
     """
+    if config.datastore == "kubernetes":
+        from whereabouts.stores.kube_access import from_kubeconfig
+        from whereabouts.stores.kubernetes import KubernetesStore
+
+        return KubernetesStore(from_kubeconfig(config.kubeconfig))
+
     from whereabouts.stores.sqlite import SqliteStore
 
     return SqliteStore(config.local_path, deadline)

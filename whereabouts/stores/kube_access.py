@@ -1,0 +1,227 @@
+"""Where the API server is, and who asks: kubeconfig files and a pod's own credentials.
+
+Plain kubeconfigs (token, token file, client certificate, password) are read here, because the client
+library takes a quarter of a second to import and a plugin process has no such time. Those that run a
+program or a provider for a token are left to the library (extra ``kubernetes``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+from whereabouts.store import StoreError
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT_NAMESPACE = "kube-system"
+"""Where the objects are if a kubeconfig's context names no namespace (the Go plugin's rule)."""
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class AccessError(StoreError):
+    """A kubeconfig or a pod's credentials that cannot be used."""
+
+
+class Access(NamedTuple):
+    """How to reach an API server."""
+
+    server: str
+    """``https://host:port``, perhaps with a path behind it."""
+    namespace: str
+    authorization: str = ""
+    """The value of the header of that name."""
+    authority: str = ""
+    """PEM; empty: the system's authorities."""
+    verify: bool = True
+    server_name: str = ""
+    """The name that the server's certificate has to have, if it is not the host of ``server``."""
+    certificate: str = ""
+    """PEM of the client's certificate and key."""
+
+    def tls(self) -> ssl.SSLContext:
+        """The TLS settings. Raises :class:`AccessError`."""
+        try:
+            context = ssl.create_default_context(cadata=self.authority or None)
+            if not self.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if self.certificate:
+                _load_certificate(context, self.certificate)
+        except (ssl.SSLError, ValueError, OSError) as error:
+            raise AccessError(f"the certificates for {self.server} cannot be used: {error}") from error
+        return context
+
+
+Source = Callable[[], Access]
+"""Reads credentials as they are now; raises :class:`AccessError`."""
+
+
+def from_kubeconfig(path: str) -> Source:
+    """The credentials of a kubeconfig's current context, read anew each time."""
+
+    def read() -> Access:
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise AccessError(f"kubeconfig {path} cannot be read: {error}") from error
+        return _Kubeconfig(path, _parsed(path, text)).access()
+
+    return read
+
+
+def from_pod(folder: str = SERVICE_ACCOUNT, environment: Mapping[str, str] = os.environ) -> Source:
+    """The credentials that Kubernetes gives every pod."""
+
+    def read() -> Access:
+        host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT")
+        if not host or not port:
+            raise AccessError("KUBERNETES_SERVICE_HOST and _PORT are not set: this process runs in no pod")
+        token, authority, namespace = (_read(f"{folder}/{name}") for name in ("token", "ca.crt", "namespace"))
+        return Access(
+            server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+            namespace=environment.get("WHEREABOUTS_NAMESPACE") or namespace.strip() or DEFAULT_NAMESPACE,
+            authorization=f"Bearer {token.strip()}",
+            authority=authority,
+        )
+
+    return read
+
+
+class _Kubeconfig:
+    """The parts of a kubeconfig that its current context puts together."""
+
+    def __init__(self, path: str, content: Any) -> None:
+        self._path = path
+        self._content = content
+
+    def access(self) -> Access:
+        context = self._named("contexts", "context", self._content.get("current-context"))
+        cluster = self._named("clusters", "cluster", context.get("cluster"))
+        user = self._named("users", "user", context.get("user")) if context.get("user") else {}
+        server = cluster.get("server")
+        if not isinstance(server, str) or not server.startswith(("http://", "https://")):
+            raise AccessError(f"kubeconfig {self._path}: server is {server!r}, not an http or https URL")
+        access = Access(
+            server=server.rstrip("/"),
+            namespace=context.get("namespace") or DEFAULT_NAMESPACE,
+            authority=self._pem(cluster, "certificate-authority"),
+            verify=not cluster.get("insecure-skip-tls-verify"),
+            server_name=cluster.get("tls-server-name") or "",
+        )
+        if user.get("exec") or user.get("auth-provider"):
+            return _by_library(self._path, access)
+        certificate = self._pem(user, "client-certificate")
+        key = self._pem(user, "client-key")
+        return access._replace(
+            authorization=self._authorization(user),
+            certificate=f"{certificate}\n{key}" if certificate and key else "",
+        )
+
+    def _named(self, kind: str, part: str, name: object) -> Any:
+        for entry in self._content.get(kind) or ():
+            if entry.get("name") == name:
+                return entry.get(part) or {}
+        if kind == "contexts":
+            raise AccessError(
+                f"kubeconfig {self._path}: namespace not present in context: "
+                f"current-context {name!r} is not among its contexts"
+            )
+        raise AccessError(f"kubeconfig {self._path}: {name!r} is not among its {kind}")
+
+    def _pem(self, part: Any, name: str) -> str:
+        data, path = part.get(f"{name}-data"), part.get(name)
+        if data:
+            try:
+                return a2b_base64(data).decode()
+            except (Base64Error, UnicodeDecodeError) as error:
+                raise AccessError(f"kubeconfig {self._path}: {name}-data is no base64 of PEM") from error
+        return _read(self._beside(path)) if path else ""
+
+    def _authorization(self, user: Any) -> str:
+        if user.get("tokenFile"):
+            return f"Bearer {_read(self._beside(user['tokenFile'])).strip()}"
+        if user.get("token"):
+            return f"Bearer {user['token']}"
+        if user.get("username"):
+            pair = f"{user['username']}:{user.get('password', '')}"
+            return f"Basic {b2a_base64(pair.encode(), newline=False).decode()}"
+        return ""
+
+    def _beside(self, path: str) -> str:
+        """A path in a kubeconfig is relative to the file."""
+        return os.path.join(os.path.dirname(self._path), path)
+
+
+def _parsed(path: str, text: str) -> Any:
+    content: Any
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = _yaml(path, text)
+    if not isinstance(content, dict):
+        raise AccessError(f"kubeconfig {path} holds no mapping")
+    return content
+
+
+def _yaml(path: str, text: str) -> Any:
+    yaml: Any
+    try:
+        yaml = import_module("yaml")
+    except ImportError as error:
+        raise AccessError(
+            f"kubeconfig {path} is YAML, which PyYAML reads: install whereabouts-ipam[kubernetes], or write "
+            "the file as JSON"
+        ) from error
+    try:
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError as error:
+        raise AccessError(f"kubeconfig {path} is no YAML: {error}") from error
+
+
+def _by_library(path: str, access: Access) -> Access:
+    """Let the client library get the token or certificate of an ``exec`` or ``auth-provider`` entry."""
+    client: Any
+    config: Any
+    try:
+        client, config = import_module("kubernetes.client"), import_module("kubernetes.config")
+    except ImportError as error:
+        raise AccessError(
+            f"kubeconfig {path} runs a program for its token: install whereabouts-ipam[kubernetes] for that"
+        ) from error
+    configuration = client.Configuration()
+    try:
+        config.load_kube_config(path, client_configuration=configuration)
+    except Exception as error:
+        raise AccessError(f"kubeconfig {path}: no credentials: {error}") from error
+    certificate, key = configuration.cert_file, configuration.key_file
+    return access._replace(
+        authorization=configuration.get_api_key_with_prefix("authorization") or "",
+        certificate=f"{_read(certificate)}\n{_read(key)}" if certificate and key else "",
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccessError(f"{path} cannot be read: {error}") from error
+
+
+def _load_certificate(context: ssl.SSLContext, pem: str) -> None:
+    """The ssl module takes certificates from files only: give it one that never has a name."""
+    descriptor = os.memfd_create("client", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, pem.encode())
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)

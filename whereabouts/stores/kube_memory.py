@@ -1,0 +1,196 @@
+"""What a process remembers of the API server, so that an ADD in the steady state is one request.
+
+Nothing here is trusted for safety: every write is conditional on the block still being what is remembered.
+The order in which addresses are given rests on one rule more: *a pool is remembered at least as late as
+the blocks that its hints lead to*. Whoever takes a hint back numbers that, and leaves the number with the
+blocks where others search now (see :class:`~whereabouts.stores.kube_objects.Marks`). A block that is read
+with a higher number than the remembered pool knows of makes that pool forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from threading import Lock
+from time import monotonic
+
+from whereabouts.block import Block, BlockKey
+from whereabouts.pool import PoolKey
+from whereabouts.store import StoredBlock, StoredPool
+from whereabouts.stores.kube_objects import BlockMarks, pool_name
+from whereabouts.values import NamedTuple
+
+MAX_BLOCKS = 256
+"""Remembered blocks; a full one takes about 200 KB."""
+MAX_POOLS = 4096
+RELIST_SECONDS = 600.0
+"""How old the index of attachments may be when something is not found in it."""
+
+
+class KnownBlock(NamedTuple):
+    """A block as it was read or written last, and what pools have to do with it."""
+
+    stored: StoredBlock
+    marks: BlockMarks
+
+
+class KnownPool:
+    """A pool as it was read or written last.
+
+    ``withdrawn`` is the highest number of a taking-back that it is known to reflect. ``announced`` are the
+    blocks that were flagged for this pool after it was read in this state.
+    """
+
+    __slots__ = ("announced", "stored", "withdrawn")
+
+    def __init__(self, stored: StoredPool, withdrawn: int) -> None:
+        """A pool for which no block was flagged yet."""
+        self.stored = stored
+        self.withdrawn = withdrawn
+        self.announced: set[int] = set()
+
+
+class Memory:
+    """Blocks and pools by the names of their objects, and an index of owners. For any number of threads."""
+
+    def __init__(self) -> None:
+        """An empty memory."""
+        self._lock = Lock()
+        self._blocks: OrderedDict[str, KnownBlock] = OrderedDict()
+        self._pools: OrderedDict[str, KnownPool] = OrderedDict()
+        self._told: dict[str, int] = {}
+        self._pods: dict[tuple[str, str], set[BlockKey]] = {}
+        self._attachments: dict[tuple[str, str], set[BlockKey]] = {}
+        self._indexed_at: float | None = None
+
+    # ------------------------------------------------------------------ blocks
+
+    def block(self, name: str) -> KnownBlock | None:
+        """The block, if it is remembered. Pools that it knows more of than they show are forgotten."""
+        with self._lock:
+            known = self._blocks.get(name)
+            if known is not None and known.marks:
+                self._compare(known.marks)
+            return known
+
+    def remember_block(self, known: KnownBlock) -> None:
+        """Remember a block that was read or written."""
+        name = known.stored.key.name
+        with self._lock:
+            before = self._blocks.pop(name, None)
+            if known.stored.block is not None:
+                self._blocks[name] = known
+                if len(self._blocks) > MAX_BLOCKS:
+                    self._blocks.popitem(last=False)
+                old = before.stored.block if before else None
+                self._index(old or Block(known.stored.key, {}), known.stored.block)
+            self._compare(known.marks)
+
+    def forget_block(self, name: str) -> None:
+        """The block is not what it was remembered as."""
+        with self._lock:
+            self._blocks.pop(name, None)
+
+    def _compare(self, marks: BlockMarks) -> None:
+        for name, mark in marks.items():
+            pool = self._pools.get(name)
+            if pool is None or mark.withdrawn > pool.withdrawn:
+                self._told[name] = max(mark.withdrawn, self._told.get(name, 0))
+                self._pools.pop(name, None)
+
+    # ------------------------------------------------------------------- pools
+
+    def pool(self, name: str) -> KnownPool | None:
+        """The pool, if it is remembered."""
+        with self._lock:
+            return self._pools.get(name)
+
+    def told(self, name: str) -> int:
+        """The highest number of a taking-back that blocks told of: ask before reading the pool."""
+        with self._lock:
+            return self._told.get(name, 0)
+
+    def remember_pool(self, name: str, pool: KnownPool) -> None:
+        """Remember a pool that was read or written, unless a later one is remembered."""
+        with self._lock:
+            before = self._pools.get(name)
+            if before is not None and before.withdrawn > pool.withdrawn:
+                return
+            if pool.withdrawn < self._told.get(name, 0):
+                return
+            self._pools[name] = pool
+            self._pools.move_to_end(name)
+            if len(self._pools) > MAX_POOLS:
+                self._pools.popitem(last=False)
+
+    def forget_pool(self, name: str) -> None:
+        """Have the pool read the next time."""
+        with self._lock:
+            self._pools.pop(name, None)
+
+    def hold(self, pool: StoredPool) -> bool:
+        """See :class:`whereabouts.store.RememberedHints`."""
+        known = self.pool(pool_name(pool.pool.key))
+        return known is not None and known.stored.revision == pool.revision
+
+    def forget(self, key: PoolKey) -> None:
+        """See :class:`whereabouts.store.RememberedHints`."""
+        self.forget_pool(pool_name(key))
+
+    # ------------------------------------------------------------------- index
+
+    def blocks_of_pod(self, pod_ref: str, ifname: str) -> Collection[BlockKey]:
+        """Blocks in which this process knows records of the pod's interface."""
+        with self._lock:
+            return sorted(self._pods.get((pod_ref, ifname), ()))
+
+    def blocks_of_attachment(self, container_id: str, ifname: str) -> Collection[BlockKey] | None:
+        """Blocks with records of the attachment; None if this has to be looked up in the store.
+
+        Nobody but this node's processes makes records of its attachments, so what was listed once and kept
+        up since is complete, but for what another process of the node (a plugin without the agent) did
+        since: therefore what is not found is looked up again after some time.
+        """
+        with self._lock:
+            found = self._attachments.get((container_id, ifname))
+            if found:
+                return sorted(found)
+            if self._indexed_at is None or monotonic() - self._indexed_at > RELIST_SECONDS:
+                return None
+            return ()
+
+    def remember_owners(self, block: Block) -> None:
+        """Take a block into the index."""
+        with self._lock:
+            self._index(Block(block.key, {}), block)
+
+    def indexed(self, since: float) -> None:
+        """Every block was taken into the index, from ``since`` on."""
+        with self._lock:
+            self._indexed_at = since
+
+    def _index(self, before: Block, after: Block) -> None:
+        key = after.key
+        gone = [owner for offset, owner in before if after.owner(offset) != owner]
+        come = [owner for offset, owner in after if before.owner(offset) != owner]
+        left = {(owner.pod_ref, owner.ifname) for _, owner in after} if gone else set()
+        held = {(owner.container_id, owner.ifname) for _, owner in after} if gone else set()
+        for owner in gone:
+            _drop(self._pods, (owner.pod_ref, owner.ifname), key, left)
+            _drop(self._attachments, (owner.container_id, owner.ifname), key, held)
+        for owner in come:
+            self._pods.setdefault((owner.pod_ref, owner.ifname), set()).add(key)
+            self._attachments.setdefault((owner.container_id, owner.ifname), set()).add(key)
+
+
+def _drop(
+    index: dict[tuple[str, str], set[BlockKey]],
+    name: tuple[str, str],
+    key: BlockKey,
+    left: set[tuple[str, str]],
+) -> None:
+    keys = index.get(name)
+    if keys is not None and name not in left:
+        keys.discard(key)
+        if not keys:
+            del index[name]

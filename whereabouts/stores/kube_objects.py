@@ -1,0 +1,251 @@
+"""Blocks and pools as custom resources, and back.
+
+The bitmap of a block and the hints of a pool stand in annotations, because the API server gives those
+without the rest of an object where it is asked for metadata only. Everything of ours is written by merge
+patches, which leave the annotations, labels and fields of others alone.
+"""
+
+from __future__ import annotations
+
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64, crc32
+from ipaddress import ip_address, ip_network
+
+from whereabouts._bitmap import Bitmap
+from whereabouts._codec import TAG, CodecError, decode
+from whereabouts.block import BLOCK_SIZE, Block, BlockDamaged, BlockKey, Space
+from whereabouts.pool import Pool, PoolKey
+from whereabouts.store import StoredBlock
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
+
+GROUP = "whereabouts.cni.cncf.io"
+API_VERSION = f"{GROUP}/v1alpha1"
+ALLOCATED = f"{GROUP}/allocated"
+"""On a block: its bitmap."""
+HINTED = f"{GROUP}/hinted-by"
+"""On a block: see :class:`Marks`."""
+EXHAUSTED = f"{GROUP}/exhausted-blocks"
+"""On a pool: its hints."""
+WITHDRAWN = f"{GROUP}/hints-withdrawn"
+"""On a pool: when a hint was taken back last, as a number that only grows."""
+OVERLAPPING = f"{GROUP}/overlapping-ranges"
+"""On a pool: whether it shares the space of its network. It also marks a pool whose records are in blocks."""
+SPACE = f"{GROUP}/space"
+"""Label of a block: stands for its space and family, so that those of one space can be listed."""
+
+BLOCKS, POOLS, RESERVATIONS = "addressblocks", "ippools", "overlappingrangeipreservations"
+NO_MANAGED_FIELDS: tuple[dict[str, str]] = ({},)
+"""Written once, it keeps the API server from ever again noting who wrote which field: half the object."""
+
+_LONGEST_NAME = 253
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
+_ENCODED = ".encoded"
+
+
+class Marks(NamedTuple):
+    """What a pool has to do with a block.
+
+    A pool that calls the block exhausted, or is about to, has said so ``flags`` times: then whoever frees an
+    address here has to tell the pool. ``withdrawn`` is the number of the pool's last taking-back of hints
+    that users of this block have to know of.
+    """
+
+    withdrawn: int
+    flags: int = 0
+
+
+BlockMarks = dict[str, Marks]
+"""The marks of a block, by the object names of pools."""
+
+
+def read_marks(metadata: Any) -> BlockMarks:
+    """The marks in an object's metadata; what cannot be read is passed over."""
+    marks: BlockMarks = {}
+    for entry in ((metadata.get("annotations") or {}).get(HINTED) or "").split():
+        name, _, numbers = entry.partition("=")
+        withdrawn, _, flags = numbers.partition("!")
+        if withdrawn.isdecimal() and (flags.isdecimal() or not flags):
+            marks[name] = Marks(int(withdrawn), int(flags or 0))
+    return marks
+
+
+def print_marks(marks: BlockMarks) -> str:
+    """The annotation's value: ``pool=withdrawn!flags``, separated by blanks."""
+    return " ".join(
+        f"{name}={mark.withdrawn}" + (f"!{mark.flags}" if mark.flags else "")
+        for name, mark in sorted(marks.items())
+    )
+
+
+# ------------------------------------------------------------------------ blocks
+
+
+def space_label(space: Space, version: int) -> str:
+    """A label's value for a space. Spaces may share one by accident: names tell them apart."""
+    return f"{crc32(repr((*space, version)).encode()):08x}"
+
+
+def block_patch(block: Block, revision: str, marks: BlockMarks | None) -> dict[str, Any]:
+    """The merge patch that makes the block at ``revision`` this one; ``marks`` None: as they are."""
+    annotations = {ALLOCATED: TAG + b2a_base64(block.bitmap(), newline=False).decode()}
+    if marks is not None:
+        annotations[HINTED] = print_marks(marks) or None  # type: ignore[assignment]
+    return {
+        "metadata": {
+            "resourceVersion": revision,
+            "managedFields": NO_MANAGED_FIELDS,
+            "annotations": annotations,
+        },
+        "spec": {
+            "allocated": len(block),
+            "owners": b2a_base64(block.owners(), newline=False).decode(),
+        },
+    }
+
+
+def new_block(block: Block, marks: BlockMarks) -> dict[str, Any]:
+    """A block's object as it is created."""
+    key = block.key
+    patch = block_patch(block, "", marks)
+    annotations = {name: value for name, value in patch["metadata"]["annotations"].items() if value}
+    spec = {"cidr": str(key.cidr), "network": key.space.network_name, **patch["spec"]}
+    if key.space.own_range:
+        spec["range"] = key.space.own_range
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "AddressBlock",
+        "metadata": {
+            "name": key.name,
+            "labels": {SPACE: space_label(key.space, key.version)},
+            "annotations": annotations,
+        },
+        "spec": spec,
+    }
+
+
+def read_block(key: BlockKey, content: Any) -> StoredBlock:
+    """A block from its whole object."""
+    revision = str(content["metadata"]["resourceVersion"])
+    try:
+        text = (content["metadata"].get("annotations") or {}).get(ALLOCATED) or ""
+        if not text.startswith(TAG):
+            raise BlockDamaged(
+                f"block {key.name}: the annotation {ALLOCATED} is missing or of an unknown form"
+            )
+        halves = _base64(text[len(TAG) :]), _base64((content.get("spec") or {}).get("owners") or "")
+        return StoredBlock(key, revision, Block.from_halves(key, *halves))
+    except Base64Error as error:
+        return StoredBlock(key, revision, None, f"block {key.name}: {error}")
+    except BlockDamaged as damage:
+        return StoredBlock(key, revision, None, str(damage))
+
+
+def _base64(text: str) -> bytes:
+    return a2b_base64(text, strict_mode=True)
+
+
+def read_bitmap(metadata: Any) -> Bitmap | None:
+    """The bitmap in a block's metadata; None where it cannot be trusted."""
+    try:
+        return decode((metadata.get("annotations") or {}).get(ALLOCATED) or "", BLOCK_SIZE)
+    except CodecError:
+        return None
+
+
+def key_of_block(content: Any) -> BlockKey | None:
+    """Which block a whole object is; None where its name and fields do not agree."""
+    spec = content.get("spec") or {}
+    try:
+        cidr = ip_network(spec["cidr"])
+        space = Space(spec.get("network") or "", spec.get("range") or "")
+        key = BlockKey(space, cidr.version, int(cidr.network_address))
+        return key if key.name == content["metadata"]["name"] else None
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def key_in_space(space: Space, version: int, name: str) -> BlockKey | None:
+    """Which block of a space an object's name stands for; None for one of another space."""
+    text = ".".join(name.split(".")[-4:]) if version == 4 else name.rpartition(".")[2].replace("-", ":")
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    key = BlockKey(space, version, int(address))
+    return key if address.version == version and key.name == name else None
+
+
+# ------------------------------------------------------------------------- pools
+
+
+def pool_name(key: PoolKey) -> str:
+    """The name of a pool's object: the Go plugin's where Kubernetes takes it.
+
+    It takes none for a range that begins with ``::``. Such a name stands as the hexadecimal form of its
+    bytes with ``.encoded`` behind it, where the Go plugin's names end in a prefix length.
+    """
+    name = key.name
+    labels = name.split(".")
+    valid = _NAME.issuperset(name) and all(label and label.strip("-") == label for label in labels)
+    return name if valid and len(name) <= _LONGEST_NAME else f"{name.encode().hex()}{_ENCODED}"
+
+
+def new_pool(pool: Pool, annotations: dict[str, str]) -> dict[str, Any]:
+    """A pool's object as it is created."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "IPPool",
+        "metadata": {"name": pool_name(pool.key), "annotations": annotations},
+        "spec": {"range": pool.key.range, "allocations": {}},
+    }
+
+
+def pool_annotations(pool: Pool, withdrawn: int) -> dict[str, str | None]:
+    """What a pool's annotations say."""
+    return {
+        OVERLAPPING: "true" if pool.shared else "false",
+        EXHAUSTED: pool.hints() or None,
+        WITHDRAWN: str(withdrawn) if withdrawn else None,
+    }
+
+
+def key_of_pool(content: Any) -> PoolKey | None:
+    """Which pool an object is; None for one whose name and range do not agree.
+
+    An object of the Go plugin may have host bits in its range (its offsets count from there); the pool's
+    range is the network.
+    """
+    name, text = content["metadata"]["name"], (content.get("spec") or {}).get("range") or ""
+    try:
+        canonical = str(ip_network(text, strict=False))
+        if name.endswith(_ENCODED):
+            name = bytes.fromhex(name.removesuffix(_ENCODED)).decode()
+    except ValueError:
+        return None
+    for range_text in (canonical, text):
+        plain = PoolKey("", range_text).name
+        if name == plain:
+            return PoolKey("", canonical)
+        if name.endswith(f"-{plain}"):
+            return PoolKey(name.removesuffix(f"-{plain}"), canonical)
+    return None
+
+
+def is_ours(content: Any) -> bool:
+    """Whether the pool's records are in blocks."""
+    return OVERLAPPING in (content["metadata"].get("annotations") or {})
+
+
+def read_pool(key: PoolKey, metadata: Any) -> Pool:
+    """A pool of ours from its metadata."""
+    annotations = metadata.get("annotations") or {}
+    return Pool.with_hints(key, annotations.get(OVERLAPPING) != "false", annotations.get(EXHAUSTED) or "")
+
+
+def read_withdrawn(metadata: Any) -> int:
+    """The number of a pool's last taking-back of hints; 0 where there was none."""
+    text = (metadata.get("annotations") or {}).get(WITHDRAWN) or ""
+    return int(text) if text.isdecimal() else 0

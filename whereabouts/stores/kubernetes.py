@@ -1,0 +1,428 @@
+"""The Kubernetes store: blocks and pools as custom resources of the cluster's API server.
+
+An ADD in the steady state is one conditional patch of a block, from memory. What keeps the order of
+addresses right across nodes without a second request is said in :mod:`whereabouts.stores.kube_memory`; the
+other half is here, in what a write that frees an address does *before* it frees it, if a pool may call the
+block exhausted: it takes the pool's hint back under a new number, leaves that number with the blocks where
+others search now, and only then frees the address, in a block that says that nobody calls it exhausted any
+more. Who wants to call a block exhausted reads the pool first, flags the block, and then writes the pool on
+condition that it is as it was read. So, of the two, whoever comes second sees the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from time import monotonic, time
+
+from whereabouts._bitmap import Bitmap
+from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
+from whereabouts.deadline import Deadline
+from whereabouts.pool import Pool, PoolKey
+from whereabouts.store import Conflict, RememberedHints, StoredBlock, StoredPool, StoreError, Unsettled
+from whereabouts.stores import kube_objects as objects
+from whereabouts.stores.kube_access import Source
+from whereabouts.stores.kube_api import ApiClient, NotFound
+from whereabouts.stores.kube_memory import KnownBlock, KnownPool, Memory
+from whereabouts.stores.kube_objects import BLOCKS, POOLS, BlockMarks, Marks
+from whereabouts.stores.kube_resources import Resources
+from whereabouts.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+NEARLY_FULL = 254
+"""From so many used addresses on a block is flagged by the write that uses them: the next step is a hint."""
+READ_ONE_BY_ONE = 4
+"""Up to so many blocks are read one by one rather than listed."""
+ANNOUNCED_AT_ONCE = 64
+"""Blocks that one write of a pool calls exhausted; the others keep until the next search."""
+_TOUCH_PAUSE = 0.02
+
+
+class KubernetesStore:
+    """A store in custom resources; see :class:`whereabouts.store.Store`. One for all threads of a process."""
+
+    conflict_pause = 0.02
+    concurrent = True
+
+    def __init__(self, source: Source, *, namespace: str = "") -> None:
+        """A store that asks with the credentials of ``source``, in their namespace unless one is given.
+
+        Raises :class:`~whereabouts.stores.kube_access.AccessError`.
+        """
+        self.resources = Resources(ApiClient(source), namespace)
+        self._memory = Memory()
+        self.remembered_hints: RememberedHints = self._memory
+
+    def close(self) -> None:
+        """See :class:`~whereabouts.store.Store`."""
+        self.resources.api.close()
+
+    # ------------------------------------------------------------------ blocks
+
+    def read_block(self, key: BlockKey, deadline: Deadline, *, fresh: bool = False) -> StoredBlock | None:
+        """See :class:`~whereabouts.store.Store`; from memory where it is there, unless ``fresh``."""
+        known = None if fresh else self._memory.block(key.name)
+        if known is None:
+            known = self._get_block(key, deadline)
+        return None if known is None else known.stored
+
+    def _get_block(self, key: BlockKey, deadline: Deadline) -> KnownBlock | None:
+        content = self.resources.get(BLOCKS, key.name, deadline)
+        if content is None:
+            self._memory.forget_block(key.name)
+            return None
+        known = KnownBlock(objects.read_block(key, content), objects.read_marks(content["metadata"]))
+        self._memory.remember_block(known)
+        return known
+
+    def write_block(
+        self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
+    ) -> StoredBlock:
+        """See :class:`~whereabouts.store.Store`."""
+        try:
+            if previous is None:
+                return self._create_block(block, {}, deadline)
+            return self._patch_block(previous, block, deadline)
+        except (Conflict, Unsettled):
+            self._memory.forget_block(key.name)
+            raise
+        except NotFound as error:
+            self._memory.forget_block(key.name)
+            raise Conflict(f"block {key.name} was deleted") from error
+
+    def _create_block(self, block: Block, marks: BlockMarks, deadline: Deadline) -> StoredBlock:
+        metadata = self.resources.create(BLOCKS, objects.new_block(block, marks), deadline)
+        return self._written(block, metadata)
+
+    def _patch_block(self, previous: StoredBlock, block: Block, deadline: Deadline) -> StoredBlock:
+        known = self._memory.block(block.key.name)
+        if known is None or known.stored.revision != previous.revision:
+            raise Conflict(f"block {block.key.name} was written by another thread")
+        before = previous.trusted()
+        marks = known.marks
+        if any(block.owner(offset) is None for offset, _ in before):
+            marks = self._take_hints_back(block.key, marks, deadline)
+        announced = self._announcing(before, block)
+        if announced:
+            marks = {**marks, **{name: _flagged(marks, name) for name in announced}}
+        patch = objects.block_patch(block, str(previous.revision), marks if marks != known.marks else None)
+        metadata = self.resources.merge(BLOCKS, block.key.name, patch, deadline)
+        for pool in announced.values():
+            pool.announced.add(block.key.base)
+        return self._written(block, metadata)
+
+    def _written(self, block: Block, metadata: Any) -> StoredBlock:
+        stored = StoredBlock(block.key, metadata["resourceVersion"], block)
+        self._memory.remember_block(KnownBlock(stored, objects.read_marks(metadata)))
+        return stored
+
+    def _announcing(self, before: Block, after: Block) -> dict[str, KnownPool]:
+        """The pools that may soon call the block exhausted, by the names of their objects, as remembered."""
+        if len(after) < NEARLY_FULL:
+            return {}
+        ranges = {owner.range for offset, owner in after if before.owner(offset) is None}
+        names = (objects.pool_name(PoolKey(after.key.space.network_name, text)) for text in ranges)
+        pools = {name: pool for name in names if (pool := self._memory.pool(name)) is not None}
+        return {name: pool for name, pool in pools.items() if not pool.stored.pool.ends_with(after.key)}
+
+    def blocks(self, deadline: Deadline) -> Iterator[StoredBlock]:
+        """See :class:`~whereabouts.store.Store`; objects that are no block of ours are passed over."""
+        found = {}
+        for content in self.resources.list(BLOCKS, deadline):
+            key = objects.key_of_block(content)
+            if key is not None:
+                found[key] = content
+        for key in sorted(found):
+            yield objects.read_block(key, found.pop(key))
+
+    def bitmaps(
+        self, space: Space, version: int, first: int, last: int, deadline: Deadline
+    ) -> Iterator[tuple[BlockKey, Bitmap | None]]:
+        """See :class:`~whereabouts.store.Store`; metadata only."""
+        start, stop = -(-first // BLOCK_SIZE), last // BLOCK_SIZE + 1
+        if stop - start <= READ_ONE_BY_ONE:
+            for index in range(start, stop):
+                key = BlockKey(space, version, index * BLOCK_SIZE)
+                content = self.resources.get(BLOCKS, key.name, deadline, metadata_only=True)
+                if content is not None:
+                    yield key, objects.read_bitmap(content["metadata"])
+            return
+        selector = f"{objects.SPACE}={objects.space_label(space, version)}"
+        found = {}
+        for content in self.resources.list(BLOCKS, deadline, selector=selector, metadata_only=True):
+            listed = objects.key_in_space(space, version, content["metadata"]["name"])
+            if listed is not None and first <= listed.base <= last:
+                found[listed] = content["metadata"]
+        for key in sorted(found):
+            yield key, objects.read_bitmap(found[key])
+
+    def blocks_of_pod(self, pod_ref: str, ifname: str, deadline: Deadline) -> Collection[BlockKey]:
+        """See :class:`~whereabouts.store.Store`; only what this process knows."""
+        return self._memory.blocks_of_pod(pod_ref, ifname)
+
+    def blocks_of_attachment(
+        self, container_id: str, ifname: str, deadline: Deadline
+    ) -> Collection[BlockKey]:
+        """See :class:`~whereabouts.store.Store`; from the index, which one listing of all blocks makes."""
+        found = self._memory.blocks_of_attachment(container_id, ifname)
+        if found is None:
+            since = monotonic()
+            for stored in self.blocks(deadline):
+                if stored.block is not None:
+                    self._memory.remember_owners(stored.block)
+            self._memory.indexed(since)
+            found = self._memory.blocks_of_attachment(container_id, ifname)
+        return found or ()
+
+    # ------------------------------------------------------------------- pools
+
+    def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
+        """See :class:`~whereabouts.store.Store`; from memory where it is there."""
+        known = self._memory.pool(objects.pool_name(key)) or self._get_pool(key, deadline)
+        return None if known is None else known.stored
+
+    def _get_pool(self, key: PoolKey, deadline: Deadline) -> KnownPool | None:
+        name = objects.pool_name(key)
+        told = self._memory.told(name)
+        content = self.resources.get(POOLS, name, deadline)
+        if content is None:
+            self._memory.forget_pool(name)
+            return None
+        if objects.key_of_pool(content) != key:
+            raise StoreError(
+                f"IPPool {name} is of another range than {key.range}: give one of the two networks another "
+                "network_name"
+            )
+        if not objects.is_ours(content):
+            return None
+        return self._seen_pool(key, content["metadata"], told)
+
+    def _seen_pool(self, key: PoolKey, metadata: Any, told: int) -> KnownPool:
+        withdrawn = max(told, objects.read_withdrawn(metadata))
+        stored = StoredPool(metadata["resourceVersion"], objects.read_pool(key, metadata))
+        known = KnownPool(stored, withdrawn)
+        self._memory.remember_pool(objects.pool_name(key), known)
+        return known
+
+    def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
+        """See :class:`~whereabouts.store.Store`."""
+        name = objects.pool_name(pool.key)
+        annotations = {name: value for name, value in objects.pool_annotations(pool, 0).items() if value}
+        told = self._memory.told(name)
+        try:
+            metadata = self.resources.create(POOLS, objects.new_pool(pool, annotations), deadline)
+        except (Conflict, Unsettled):
+            known = self._get_pool(pool.key, deadline)
+            if known is None:
+                raise Conflict(f"pool {name} was deleted while it was being made") from None
+            return known.stored
+        return self._seen_pool(pool.key, metadata, told).stored
+
+    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
+        """See :class:`~whereabouts.store.Store`. A hint for a block that has just changed is left out."""
+        self._write_pool(previous, self._announced(previous, pool, deadline), deadline)
+
+    def _write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline, *, number: int = 0) -> int:
+        """Write a pool, and where hints are taken back tell the fronts; the number they were told."""
+        name = objects.pool_name(pool.key)
+        known = self._memory.pool(name)
+        if known is None or known.stored.revision != previous.revision:
+            raise Conflict(f"pool {name} was written by another thread")
+        fronts = _fronts_to_tell(previous.pool, pool)
+        if fronts and not number:
+            number = self._next_number(name)
+        withdrawn = number or known.withdrawn
+        patch = {
+            "metadata": {
+                "resourceVersion": previous.revision,
+                "managedFields": objects.NO_MANAGED_FIELDS,
+                "annotations": objects.pool_annotations(pool, withdrawn),
+            }
+        }
+        try:
+            metadata = self.resources.merge(POOLS, name, patch, deadline)
+        except (Conflict, NotFound) as error:
+            self._memory.forget_pool(name)
+            raise Conflict(f"pool {name} was written by another process") from error
+        except Unsettled as error:
+            self._memory.forget_pool(name)
+            self._tell_all(fronts, name, number, deadline)  # it may have been done, and would not be again
+            raise Conflict(f"it is not known whether pool {name} was written: {error}") from error
+        self._seen_pool(pool.key, metadata, 0)
+        self._tell_all(fronts, name, number, deadline)
+        return number
+
+    def _tell_all(self, fronts: Collection[BlockKey], name: str, number: int, deadline: Deadline) -> None:
+        for key in fronts:
+            self._tell(key, name, number, deadline)
+
+    def _next_number(self, name: str) -> int:
+        """A number above all that were used for this pool, also for an earlier one of its name."""
+        known = self._memory.pool(name)
+        return max(int(time() * 1000), (known.withdrawn if known else 0) + 1, self._memory.told(name) + 1)
+
+    def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
+        """See :class:`~whereabouts.store.Store`; those of the Go plugin that nobody has used yet included."""
+        found = []
+        for content in self.resources.list(POOLS, deadline):
+            key = objects.key_of_pool(content)
+            if key is not None and network_name in (None, key.network_name):
+                metadata = content["metadata"]
+                found.append(StoredPool(metadata["resourceVersion"], objects.read_pool(key, metadata)))
+        return sorted(found, key=lambda stored: stored.pool.key.name)
+
+    # ------------------------------------------------------- hints taken back
+
+    def _take_hints_back(self, key: BlockKey, marks: BlockMarks, deadline: Deadline) -> BlockMarks:
+        """Before an address of a block is freed: see to it that no pool calls the block exhausted.
+
+        The marks that the block gets in the write that frees. That write is conditional on the block: who
+        flags it in between makes it fail.
+        """
+        after = dict(marks)
+        for name, mark in marks.items():
+            if mark.flags:
+                number = self._take_hint_back(name, key, mark, deadline)
+                if number:
+                    after[name] = Marks(number)
+                else:
+                    del after[name]
+        return after
+
+    def _take_hint_back(self, name: str, key: BlockKey, mark: Marks, deadline: Deadline) -> int:
+        """Take back what one pool says of a block; the number of it, 0 where there is no such pool.
+
+        The pool is written even if it says nothing: it may be just about to.
+        """
+        while True:
+            known = self._memory.pool(name) or self._pool_by_name(name, deadline)
+            if known is None:
+                return 0
+            number = max(self._next_number(name), mark.withdrawn + 1)
+            try:
+                pool = known.stored.pool.without_exhausted(key.base)
+                return self._write_pool(known.stored, pool, deadline, number=number)
+            except Conflict:
+                deadline.pause(self.conflict_pause, f"pool {name} is written by others all the time")
+
+    def _pool_by_name(self, name: str, deadline: Deadline) -> KnownPool | None:
+        told = self._memory.told(name)
+        content = self.resources.get(POOLS, name, deadline)
+        key = None if content is None else objects.key_of_pool(content)
+        return None if key is None else self._seen_pool(key, content["metadata"], told)
+
+    def _tell(self, key: BlockKey, name: str, number: int, deadline: Deadline) -> None:
+        """Leave with a block where others search now that hints were taken back.
+
+        Their next write there conflicts, and what they read then tells them.
+        """
+        known = self._memory.block(key.name)
+        marks, revision = (known.marks, str(known.stored.revision)) if known else (None, "")
+        while True:
+            if marks is None:
+                revision = ""
+                content = self.resources.get(BLOCKS, key.name, deadline, metadata_only=True)
+                if content is None:
+                    if self._create_empty(key, {name: Marks(number)}, deadline):
+                        return
+                    continue
+                marks = objects.read_marks(content["metadata"])
+            mark = marks.get(name, Marks(0))
+            if mark.withdrawn >= number:
+                return
+            after = {**marks, name: Marks(number, mark.flags)}
+            try:
+                self._change_marks(key, marks, after, revision, deadline)
+                return
+            except (Conflict, Unsettled, NotFound):
+                marks = None
+                deadline.pause(_TOUCH_PAUSE, f"block {key.name} is written by others all the time")
+
+    def _create_empty(self, key: BlockKey, marks: BlockMarks, deadline: Deadline) -> bool:
+        try:
+            self._create_block(Block(key, {}), marks, deadline)
+        except (Conflict, Unsettled):
+            return False
+        return True
+
+    def _change_marks(
+        self, key: BlockKey, marks: BlockMarks, after: BlockMarks, revision: str, deadline: Deadline
+    ) -> Any:
+        """Change a block's marks if they still are ``marks``, and if ``revision`` is given, only at that."""
+        path = f"/metadata/annotations/{objects.HINTED.replace('/', '~1')}"
+        operations = [
+            {"op": "test", "path": path, "value": objects.print_marks(marks) or None},
+            {"op": "add", "path": path, "value": objects.print_marks(after)},
+        ]
+        if revision:
+            operations.insert(0, {"op": "test", "path": "/metadata/resourceVersion", "value": revision})
+        metadata = self.resources.change(BLOCKS, key.name, operations, deadline)
+        known = self._memory.block(key.name)
+        if known is not None and known.stored.revision == revision:
+            stored = known.stored._replace(revision=metadata["resourceVersion"])
+            self._memory.remember_block(KnownBlock(stored, objects.read_marks(metadata)))
+        else:
+            self._memory.forget_block(key.name)
+        return metadata
+
+    # ------------------------------------------------------------ hints given
+
+    def _announced(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> Pool:
+        """The pool without the new hints for blocks that could not be flagged as they were judged."""
+        known = self._memory.pool(objects.pool_name(pool.key))
+        already = known.announced if known and known.stored.revision == previous.revision else set()
+        exhausted, fronts = dict(pool.exhausted), dict(pool.fronts)
+        for view in pool.exhausted:
+            bases = pool.exhausted_beyond(previous.pool, view)
+            dropped = [base for base in bases if base not in already]
+            for base in dropped[:ANNOUNCED_AT_ONCE]:
+                if self._announce(BlockKey(pool.space, _version(pool), base), pool.key, deadline):
+                    dropped.remove(base)
+            if dropped:
+                last = Pool(pool.key, pool.shared, {view: exhausted[view]}, fronts)
+                for base in dropped:
+                    last = last.without_exhausted(base)
+                fronts = {**fronts, **last.fronts}
+                exhausted.pop(view)
+                exhausted.update(last.exhausted)
+        return Pool(
+            pool.key, pool.shared, exhausted, {v: front for v, front in fronts.items() if v in exhausted}
+        )
+
+    def _announce(self, key: BlockKey, pool: PoolKey, deadline: Deadline) -> bool:
+        """Flag a block that a pool is going to call exhausted; False if it has changed since it was seen."""
+        name = objects.pool_name(pool)
+        known = self._memory.block(key.name)
+        if known is not None:
+            marks, revision = known.marks, str(known.stored.revision)
+        else:
+            content = self.resources.get(BLOCKS, key.name, deadline, metadata_only=True)
+            if content is None:
+                return True  # nobody holds an address there
+            marks, revision = objects.read_marks(content["metadata"]), content["metadata"]["resourceVersion"]
+        try:
+            self._change_marks(key, marks, {**marks, name: _flagged(marks, name)}, revision, deadline)
+        except (Conflict, Unsettled):
+            self._memory.forget_block(key.name)
+            return False
+        return True
+
+
+def _flagged(marks: BlockMarks, name: str) -> Marks:
+    mark = marks.get(name, Marks(0))
+    return mark._replace(flags=mark.flags + 1)
+
+
+def _version(pool: Pool) -> int:
+    return 6 if ":" in pool.key.range else 4
+
+
+def _fronts_to_tell(before: Pool, after: Pool) -> Collection[BlockKey]:
+    """The blocks where others may be searching, above one that a hint no longer keeps them from."""
+    version = _version(before)
+    return {
+        BlockKey(before.space, version, front)
+        for view, front in before.fronts.items()
+        if any(base < front for base in before.exhausted_beyond(after, view))
+    }
