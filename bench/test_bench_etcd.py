@@ -40,7 +40,7 @@ class Bare:
     """Writes one key over and over, each time on the condition that nobody else did."""
 
     def __init__(self, store: EtcdStore) -> None:
-        self._connection = store._connection
+        self._connection = store.connection
         self._revision = 0
         self.seconds: list[float] = []
 

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-import whereabouts.store
 from tests.store_contract import (
     KEY,
     SOON,
-    OpenStore,
     StoreContract,
     add,
     allocations,
@@ -24,12 +22,13 @@ from tests.store_contract import (
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.pool import PoolKey
-from whereabouts.store import Conflict, Store, StoreDamaged, StoreError, Unavailable, Unsettled
+from whereabouts.store import Conflict, StoreDamaged, StoreError, Unavailable, Unsettled
 
 pytest.importorskip("grpc", reason="grpcio is not installed (pip install 'whereabouts-ipam[etcd]')")
 
 from tests.etcd_server import Certificates, EtcdServer, cluster
-from whereabouts.stores.etcd import EtcdStore, Outdated
+from whereabouts.search import Outdated
+from whereabouts.stores.etcd import EtcdStore
 from whereabouts.stores.etcd_connection import Connection, Reply
 from whereabouts.stores.etcd_keys import DEFAULT_PREFIX, Keys
 
@@ -63,27 +62,14 @@ def guarded(certificates: Certificates) -> Iterator[EtcdServer]:
         yield one
 
 
-begins_again = pytest.mark.skipif(
-    not hasattr(whereabouts.store, "Outdated"), reason="the allocator does not begin again yet"
-)
-
-
-class EtcdContract(StoreContract):
-    @begins_again
-    def test_a_freed_address_of_a_lower_block_is_the_next_whoever_freed_it(
-        self, store: Store, open_store: OpenStore
-    ) -> None:
-        super().test_a_freed_address_of_a_lower_block_is_the_next_whoever_freed_it(store, open_store)
-
-
-class TestEtcd(EtcdContract):
+class TestEtcd(StoreContract):
     @pytest.fixture
     def open_store(self, server: EtcdServer) -> Callable[[], EtcdStore]:
         prefix = new_prefix()
         return lambda: EtcdStore(server.host, prefix=prefix)
 
 
-class TestEtcdWithTlsAndUsers(EtcdContract):
+class TestEtcdWithTlsAndUsers(StoreContract):
     @pytest.fixture
     def open_store(self, guarded: EtcdServer, certificates: Certificates) -> Callable[[], EtcdStore]:
         prefix = new_prefix()
@@ -180,7 +166,6 @@ def test_memory_of_blocks_is_bounded_and_the_oldest_is_read_again(
 # ------------------------------------------------- several processes at once
 
 
-@begins_again
 def test_a_pod_keeps_its_address_whichever_process_is_asked(store: EtcdStore, other: EtcdStore) -> None:
     wanted = demand("10.0.0.0/23")
     for n in range(260):
@@ -190,7 +175,6 @@ def test_a_pod_keeps_its_address_whichever_process_is_asked(store: EtcdStore, ot
     assert add(store, wanted, pod(259, sandbox="c")) == ["10.0.1.5"]
 
 
-@begins_again
 def test_one_pod_added_by_many_processes_at_once_has_one_address(server: EtcdServer) -> None:
     prefix, wanted = new_prefix(), demand("10.0.0.0/24")
     given: list[str] = []
@@ -251,7 +235,6 @@ def test_a_write_conflicts_with_one_of_another_process_that_changed_nothing_else
     assert not isinstance(raised.value, Outdated)
 
 
-@begins_again
 def test_a_pool_that_was_deleted_is_made_again(store: EtcdStore, server: EtcdServer) -> None:
     wanted = demand("10.0.0.0/24")
     add(store, wanted, pod(1))
@@ -366,7 +349,7 @@ class Loss:
 
         self.before_answer: Callable[[], None] | None = None
         self.requests_to_lose = self.answers_to_lose = 0
-        connection = store._connection
+        connection = store.connection
         find_member = connection._member
 
         def member() -> object:
@@ -446,7 +429,7 @@ def test_adds_whose_answers_are_lost_give_each_address_once(
 def test_a_write_that_is_never_answered_is_unsettled_and_a_read_is_not(
     store: EtcdStore, loss: Loss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store._connection, "_patience", 0.2)
+    monkeypatch.setattr(store.connection, "_patience", 0.2)
     loss.answers_to_lose = 1000
     with pytest.raises(Unsettled, match=r"etcd at 127\.0\.0\.1:\d+ did not answer: recvmsg:Connection reset"):
         store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))

@@ -156,14 +156,14 @@ def test_a_user_that_the_server_does_not_ask_for_is_no_error(server: EtcdServer)
 def test_a_token_that_is_no_longer_valid_is_renewed(with_users: EtcdServer) -> None:
     store = user_store(with_users)
     store.read_block(KEY, Deadline(SOON))
-    first = store._connection._token
-    store._connection._token = "none.1"
+    first = store.connection._token
+    store.connection._token = "none.1"
     store.read_block(KEY, Deadline(SOON), fresh=True)
     # The users change: tokens of before are for an old revision of them.
     root = with_users.call("/v3/auth/authenticate", {"name": "root", "password": "root"})["token"]
     with_users.call("/v3/auth/user/add", {"name": "another", "password": "x"}, root)
     write_and_read(store)
-    assert store._connection._token not in (None, "", first, "none.1")
+    assert store.connection._token not in (None, "", first, "none.1")
 
 
 def test_a_server_that_forgot_its_tokens_is_asked_for_new_ones() -> None:

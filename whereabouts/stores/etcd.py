@@ -21,6 +21,7 @@ from whereabouts.block import Block, BlockDamaged, BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.search import Outdated
 from whereabouts.store import Conflict, StoredBlock, StoredPool, StoreError, Unsettled
 from whereabouts.stores import etcd_messages as messages
 from whereabouts.stores import etcd_values as values
@@ -36,10 +37,6 @@ KEYS_AT_ONCE = 4096
 """Keys or bitmaps in one answer."""
 PART = 60
 """Operations in one part of a transaction. etcd takes 128 (``--max-txn-ops``) less those around it."""
-
-
-class Outdated(Conflict):
-    """What the store answered from memory no longer held; it does now: begin again, not only repeat."""
 
 
 class EtcdStore:
@@ -75,12 +72,12 @@ class EtcdStore:
         except EndpointError as error:
             raise StoreError(str(error)) from error
         self._keys = Keys(prefix)
-        self._connection = Connection(endpoints, certificates, username, password, prefix, patience=patience)
+        self.connection = Connection(endpoints, certificates, username, password, prefix, patience=patience)
         self._memory = Memory()
 
     def close(self) -> None:
         """See :class:`~whereabouts.store.Store`."""
-        self._connection.close()
+        self.connection.close()
 
     # ------------------------------------------------------------------ blocks
 
@@ -97,8 +94,8 @@ class EtcdStore:
     ) -> StoredBlock:
         """See :class:`~whereabouts.store.Store`.
 
-        Raises :class:`Outdated` where the pool, or what is known of a pod that is new in the block, is
-        not what the store last answered from memory.
+        Raises :class:`~whereabouts.search.Outdated` where the pool, or what is known of a pod that is new
+        in the block, is not what the store last answered from memory; it is what the store answers next.
         """
         step = _Step.between(previous.trusted() if previous else Block(key, {}), block)
         value = values.write_block(block)
@@ -107,7 +104,7 @@ class EtcdStore:
         del pools[PART:]
         pods = [(one, self._memory.pod(one)) for one in step.new_pods[: PART - len(pools)]]
         request = self._block_request(key, previous, value, step, pools, pods)
-        reply = self._connection.transact(request, deadline, writes=True)
+        reply = self.connection.transact(request, deadline, writes=True)
         if reply.outcome.succeeded:
             return self._written(StoredBlock(key, reply.outcome.revision, block), step)
         return self._not_written(key, previous, value, reply, pools, pods)
@@ -160,26 +157,24 @@ class EtcdStore:
         pools: Sequence[tuple[PoolKey, StoredPool]],
         pods: Sequence[tuple[PodKey, PodBlocks]],
     ) -> StoredBlock:
-        """Learn what the answer says; return the block if it is this very write that stands there."""
+        """Learn from the answer why; return the block if it is this very write that stands there."""
         block, *rest = reply.outcome.found
         stored = self._seen_block(key, block)
-        outdated = False
-        for (one, assumed), found in zip(pools, rest[: len(pools)], strict=True):
-            now = self._seen_pool(one, found)
-            outdated |= now is None or now.revision != assumed.revision
-        for (pod, known), found in zip(pods, rest[len(pools) :], strict=True):
-            blocks = self._blocks_in(found, self._keys.pod(*pod))
-            self._memory.remember_pod(pod, PodBlocks(reply.outcome.revision, frozenset(blocks)))
-            outdated |= not known.blocks.issuperset(blocks)
         if reply.lost:
             if stored is not None and block.pairs[0].value == value:
                 return stored
             raise Unsettled(
                 f"the answer to a write of block {key.name} was lost, and it has been written since"
             )
-        if outdated:
-            raise Outdated(f"what was known when block {key.name} was chosen has changed")
-        raise Conflict(f"block {key.name} was written by another process")
+        if (stored and stored.revision) != (previous and previous.revision):
+            # Pools and pods are learnt by the next try, which fails if this choice of a block rested on them.
+            raise Conflict(f"block {key.name} was written by another process")
+        for (pool, _), found in zip(pools, rest[: len(pools)], strict=True):
+            self._seen_pool(pool, found)
+        for (pod, _), found in zip(pods, rest[len(pools) :], strict=True):
+            blocks = frozenset(self._blocks_in(found, self._keys.pod(*pod)))
+            self._memory.remember_pod(pod, PodBlocks(reply.outcome.revision, blocks))
+        raise Outdated(f"what was known when block {key.name} was chosen has changed")
 
     def _seen_block(self, key: BlockKey, found: messages.Found) -> StoredBlock | None:
         stored = _stored_block(key, found)
@@ -217,10 +212,11 @@ class EtcdStore:
         self, container_id: str, ifname: str, deadline: Deadline
     ) -> Collection[BlockKey]:
         """See :class:`~whereabouts.store.Store`."""
-        beginning = self._keys.attachment(container_id, ifname)
-        read = messages.read(beginning, messages.end_of(beginning), keys_only=True)
-        (found,) = self._read([read], deadline)
-        return sorted(self._blocks_in(found, beginning))
+        # Records that were taken over from other layouts may not know their interface.
+        beginnings = [self._keys.attachment(container_id, name) for name in {ifname, ""}]
+        reads = [messages.read(one, messages.end_of(one), keys_only=True) for one in beginnings]
+        answers = zip(beginnings, self._read(reads, deadline), strict=True)
+        return sorted({key for one, found in answers for key in self._blocks_in(found, one)})
 
     def _blocks_in(self, found: messages.Found, beginning: bytes) -> set[BlockKey]:
         named = (self._keys.block_at(pair.key, beginning) for pair in found.pairs)
@@ -264,7 +260,7 @@ class EtcdStore:
             [messages.put(key, values.write_pool(pool))],
             [messages.read(key)],
         )
-        return self._connection.transact(request, deadline, writes=True)
+        return self.connection.transact(request, deadline, writes=True)
 
     def _written_pool(self, pool: Pool, revision: int) -> StoredPool:
         stored = StoredPool(revision, pool)
@@ -291,7 +287,7 @@ class EtcdStore:
 
     def _read(self, reads: Sequence[bytes], deadline: Deadline) -> Sequence[messages.Found]:
         request = messages.transaction((), reads)
-        return self._connection.transact(request, deadline, writes=False).outcome.found
+        return self.connection.transact(request, deadline, writes=False).outcome.found
 
     def _list(
         self, start: bytes, end: bytes, deadline: Deadline, *, keys_only: bool = False
