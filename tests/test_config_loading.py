@@ -554,7 +554,7 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return {**ipam, "type": "whereabouts"}
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     KEYED | st.composite(damaged)(), KEYED | VALUES, st.booleans(), st.sampled_from(["", "0.2.0", "1.0.0"])
 )
@@ -574,7 +574,6 @@ def test_any_json_gives_a_config_or_a_config_error(
         assert one.gateway is None or one.gateway.version == one.range.version
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_secret_never_shows_in_whatever_is_said(data: st.DataObject) -> None:
     secret = "hunter2-hunter2"

@@ -15,6 +15,8 @@ from whereabouts.ranges import Range, RangeError
 
 SMALL = 1 << 9
 """Networks up to this size are walked in full."""
+EXAMPLES = max(1, settings().max_examples // 12)
+"""For each of the 162 prefix lengths."""
 LENGTHS = [(4, length) for length in range(33)] + [(6, length) for length in range(129)]
 
 
@@ -167,7 +169,7 @@ def count(wish: Wish) -> int:
 
 @pytest.mark.parametrize(("version", "length"), LENGTHS, ids=lambda value: str(value))
 def test_range_gives_what_the_oracle_gives(version: int, length: int) -> None:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=EXAMPLES)
     @given(st.data())
     def compare(data: st.DataObject) -> None:
         wish = draw_wish(data.draw, version, length)
@@ -197,7 +199,6 @@ def assert_barred(made: Range, wish: Wish, base: int) -> None:
     assert offsets == [offset for offset in range(256) if not wish.given(base + offset)]
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_small_range_is_walked_as_the_go_plugin_walks(data: st.DataObject) -> None:
     version, shortest = data.draw(st.sampled_from([(4, 22), (6, 118)]))
@@ -215,7 +216,6 @@ def test_small_range_is_walked_as_the_go_plugin_walks(data: st.DataObject) -> No
     assert lowest == (walked[0] if walked else None)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.data(), st.integers(1, 3000))
 def test_barred_covers_windows_of_any_size(data: st.DataObject, size: int) -> None:
     wish = draw_wish(data.draw, 4, data.draw(st.integers(20, 32)))
