@@ -19,8 +19,12 @@ from tests.store_contract import (
     demand,
     pod,
 )
+from whereabouts.agent.group_commit import GroupCommitter, Groups
+from whereabouts.allocator import Allocator
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
+from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
+from whereabouts.log import SILENT
 from whereabouts.pool import PoolKey
 from whereabouts.store import Conflict, StoreDamaged, StoreError, Unavailable, Unsettled
 
@@ -203,6 +207,19 @@ def in_threads(works: list[Callable[[], None]]) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_threads_that_share_a_store_and_its_group_commit_get_the_lowest_addresses(store: EtcdStore) -> None:
+    wanted, groups = demand("10.0.0.0/24"), Groups(lambda size: None)
+    given: list[str] = []
+
+    def work(worker: int) -> None:
+        mine = Allocator(store, GroupCommitter(groups, DirectCommitter(store)), SILENT)
+        for n in range(25):
+            given.extend(map(str, mine.add(wanted, pod(1000 * worker + n), Deadline(SOON))))
+
+    in_threads([lambda worker=worker: work(worker) for worker in range(8)])  # type: ignore[misc]
+    assert sorted(given, key=ip_address) == [f"10.0.0.{last}" for last in range(1, 201)]
 
 
 def test_a_write_that_rests_on_an_old_pool_is_outdated_and_the_next_one_is_not(
