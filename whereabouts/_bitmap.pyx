@@ -53,6 +53,7 @@ cdef extern from *:
 
     /* Without -mpopcnt the builtin is a call of a table look-up; this is a dozen instructions, inlined. */
     static inline int bit_count(uint64_t word) {
+        if ((word & (word - 1)) == 0) return word != 0;
         word -= (word >> 1) & 0x5555555555555555ull;
         word = (word & 0x3333333333333333ull) + ((word >> 2) & 0x3333333333333333ull);
         word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0full;
@@ -911,8 +912,14 @@ cdef class Bitmap:
     cdef uint64_t root      # EMPTY or a node, as in the slot of a node above all
     cdef u128 last          # the highest offset that may be used
     cdef u128 used          # how many are used; 0 stands for 2**128, too
-    cdef u128 floor         # all below are used: what the last search found, kept up by every change
+
+    # Who gives the lowest free offset, and frees one at a time, gives that one again: so the tree is not
+    # told of it before something else happens. ``change``, ``lowest`` and ``tree`` know that it may be
+    # behind; all else asks ``tree`` for the root.
+    cdef u128 floor         # all offsets below are used, but for the hole
+    cdef u128 hole          # an offset below the floor that came back
     cdef bint at_floor      # the floor itself is free
+    cdef bint has_hole      # and the tree has the hole as used
 
     __hash__ = None
 
@@ -938,12 +945,37 @@ cdef class Bitmap:
             raise IndexError(f"offset {spelled(number)} is out of bounds: the capacity is {self.capacity}")
         return 0
 
+    cdef Node* tree(self) except? NULL:
+        """The root of the tree, which is up to date."""
+        if self.has_hole:
+            if flip(&self.root, TOP + 1, self.hole):
+                raise MemoryError()
+            self.has_hole = False
+            self.move_floor(self.hole, self.hole, EMPTY)
+        return as_node(self.root)
+
     cdef int change(self, u128 offset, uint64_t colour) except -1:
         """Use or free one offset; 1 if it was not so before."""
+        if colour == FULL and self.has_hole and offset == self.hole:
+            self.has_hole = False
+        elif colour == EMPTY and not self.has_hole and offset < self.floor:
+            self.has_hole = True
+            self.hole = offset
+        elif self.change_tree(offset, colour):
+            self.move_floor(offset, offset, colour)
+        else:
+            return 0
+        if colour == FULL:
+            self.used += 1
+        else:
+            self.used -= 1
+        return 1
+
+    cdef int change_tree(self, u128 offset, uint64_t colour) except -1:
         cdef uint64_t bit = <uint64_t> 1 << <int> (offset & 63)
         cdef uint64_t word = EMPTY
         cdef int slot = <int> (offset >> 6 & 63)
-        cdef Node* leaf = leaf_at(as_node(self.root), offset, &word)
+        cdef Node* leaf = leaf_at(self.tree(), offset, &word)
         if leaf != NULL:
             word = get(leaf, slot)
         if (word ^ colour) & bit == 0:
@@ -951,11 +983,6 @@ cdef class Bitmap:
         if leaf == NULL or not rewrite(leaf, slot, word ^ bit):
             if flip(&self.root, TOP + 1, offset):
                 raise MemoryError()
-        self.move_floor(offset, offset, colour)
-        if colour == FULL:
-            self.used += 1
-        else:
-            self.used -= 1
         return 1
 
     cdef inline void move_floor(self, u128 low, u128 high, uint64_t colour) noexcept:
@@ -974,7 +1001,7 @@ cdef class Bitmap:
         """test(offset) -> bool. Whether the offset is used."""
         cdef u128 at = 0
         self.read_offset(offset, &at)
-        return word_at(as_node(self.root), at) >> <int> (at & 63) & 1 != 0
+        return word_at(self.tree(), at) >> <int> (at & 63) & 1 != 0
 
     def set(self, offset, /):
         """set(offset) -> bool. Use the offset; False if it was used already."""
@@ -993,7 +1020,7 @@ cdef class Bitmap:
         cdef u128 at = 0
         if not read_number(offset, &at):
             return False
-        return word_at(as_node(self.root), at) >> <int> (at & 63) & 1 != 0
+        return word_at(self.tree(), at) >> <int> (at & 63) & 1 != 0
 
     # -- intervals --
 
@@ -1002,6 +1029,7 @@ cdef class Bitmap:
         cdef Stroke stroke
         stroke.colour = colour
         stroke.pattern = pattern
+        self.tree()
         if paint(&self.root, TOP + 1, low, high, &stroke):
             self.recount()
             raise MemoryError()
@@ -1014,7 +1042,7 @@ cdef class Bitmap:
         self.at_floor = False
 
     cdef int fill(self, u128 low, u128 high, uint64_t colour) except -1:
-        cdef u128 used = count_used(as_node(self.root), low, high)
+        cdef u128 used = count_used(self.tree(), low, high)
         self.paint(low, high, colour, NULL)
         self.move_floor(low, high, colour)
         if colour == FULL:
@@ -1024,7 +1052,7 @@ cdef class Bitmap:
         return 0
 
     cdef object total(self):
-        if self.used == 0 and self.root != EMPTY:
+        if self.used == 0 and self.tree() != NULL:
             return 1 << 128
         return number_of(self.used)
 
@@ -1068,7 +1096,7 @@ cdef class Bitmap:
             return 0
         if low == 0 and high == self.last:
             return self.total()
-        return number_of(count_used(as_node(self.root), low, high))
+        return number_of(count_used(self.tree(), low, high))
 
     # -- search --
 
@@ -1080,10 +1108,13 @@ cdef class Bitmap:
             return 0
         raise IndexError(f"start {spelled(start)} is out of bounds: the capacity is {self.capacity}")
 
-    cdef bint lowest(self, u128* at) noexcept:
+    cdef bint lowest(self, u128* at) except -1:
         """Move ``at`` to the lowest free offset from there on; False if there is none."""
-        if at[0] > self.floor:
-            return lowest_free(as_node(self.root), at) and at[0] <= self.last
+        if self.has_hole and at[0] <= self.hole:
+            at[0] = self.hole
+            return True
+        if self.has_hole or at[0] > self.floor:
+            return lowest_free(self.tree(), at) and at[0] <= self.last
         if not self.at_floor:
             self.at_floor = lowest_free(as_node(self.root), &self.floor)
         at[0] = self.floor
@@ -1184,14 +1215,15 @@ cdef class Bitmap:
     @property
     def nbytes(self):
         """Bytes of memory that the set holds, itself included."""
+        cdef Node* root = self.tree()
         cdef size_t own = object.__sizeof__(self)
-        return own if self.root == EMPTY else own + bytes_of(as_node(self.root))
+        return own if root == NULL else own + bytes_of(root)
 
     def __sizeof__(self):
         return self.nbytes
 
     def __bool__(self):
-        return self.root != EMPTY
+        return self.tree() != NULL
 
     def __repr__(self):
         return f"Bitmap(capacity={self.capacity}, used={self.total()})"
@@ -1200,24 +1232,29 @@ cdef class Bitmap:
         """Whether capacity and used offsets are the same."""
         if not isinstance(other, Bitmap):
             return NotImplemented
-        return self.equals(<Bitmap> other)
+        return self.equals(<Bitmap> other) != 0
 
-    cdef bint equals(self, Bitmap other) noexcept:
+    cdef int equals(self, Bitmap other) except -1:
+        cdef Node* one = self.tree()
+        cdef Node* two = other.tree()
         if self.last != other.last or self.used != other.used:
             return False
-        if self.root == EMPTY or other.root == EMPTY:
-            return self.root == other.root
-        return same(as_node(self.root), as_node(other.root))
+        if one == NULL or two == NULL:
+            return one == two
+        return same(one, two)
 
     cpdef Bitmap copy(self):
         """copy() -> Bitmap. An independent set of the same capacity and the same used offsets."""
         cdef Bitmap twin = Bitmap.__new__(Bitmap)
-        if self.root != EMPTY:
-            twin.root = as_entry(clone(as_node(self.root)))
+        cdef Node* root = self.tree()
+        if root != NULL:
+            twin.root = as_entry(clone(root))
             if twin.root == EMPTY:
                 raise MemoryError()
         twin.last = self.last
         twin.used = self.used
+        twin.floor = self.floor
+        twin.at_floor = self.at_floor
         return twin
 
     def __copy__(self):
@@ -1248,6 +1285,7 @@ cdef class Bitmap:
 
     cdef merge(self, object other, uint64_t colour):
         cdef Bitmap source
+        cdef Node* root
         if not isinstance(other, Bitmap):
             return NotImplemented
         source = <Bitmap> other
@@ -1256,8 +1294,9 @@ cdef class Bitmap:
         if source is self:
             # What is read must not change under the reader.
             source = self.copy()
-        if source.root != EMPTY:
-            self.paint_all(as_node(source.root), colour)
+        root = source.tree()
+        if root != NULL:
+            self.paint_all(root, colour)
             self.recount()
         return self
 
@@ -1338,15 +1377,15 @@ cdef class Bitmap:
         import numpy
         cdef u128 high = <u128> 1 << 64
         cdef Py_buffer view
-        if lowest_used(as_node(self.root), &high):
+        if lowest_used(self.tree(), &high):
             raise OverflowError(f"offset {number_of(high)} is too high for uint64")
         array = numpy.empty(self.total(), dtype=numpy.uint64)
         PyObject_GetBuffer(array, &view, PyBUF_CONTIG)
         try:
-            if self.used != <u128> view.shape[0] or lowest_used(as_node(self.root), &high):
+            if self.used != <u128> view.shape[0] or lowest_used(self.tree(), &high):
                 raise RuntimeError("another thread changed the set while it was read")
-            if self.root != EMPTY:
-                write_offsets(as_node(self.root), <uint64_t*> view.buf)
+            if self.used:
+                write_offsets(self.tree(), <uint64_t*> view.buf)
         finally:
             PyBuffer_Release(&view)
         return array
@@ -1387,7 +1426,7 @@ cdef class Bitmap:
             size -= part
         self.recount()
         beyond += 1
-        if beyond != 0 and lowest_used(as_node(self.root), &beyond):
+        if beyond != 0 and lowest_used(self.tree(), &beyond):
             raise ValueError(f"bit {number_of(beyond)} is set, but the capacity is {self.capacity}")
         return 0
 
@@ -1400,17 +1439,19 @@ cdef class Bitmap:
         cdef u128 low = 0, high = 0
         cdef size_t words
         cdef uint64_t* buffer
+        cdef Node* root
         if not self.read_interval(start, stop, &low, &high):
             return b""
         if high - low >= <u128> 1 << 62:
             raise MemoryError(f"{number_of(high - low + 1)} bits do not fit in memory")
+        root = self.tree()
         words = <size_t> ((high >> 6) - (low >> 6)) + 1
         buffer = <uint64_t*> PyMem_Calloc(words, sizeof(uint64_t))
         if buffer == NULL:
             raise MemoryError()
         try:
-            if self.root != EMPTY:
-                copy_words(as_node(self.root), low & ~<u128> 63, high | 63, buffer)
+            if root != NULL:
+                copy_words(root, low & ~<u128> 63, high | 63, buffer)
             arrange(buffer, words, <int> (low & 63), <int> (high & 63))
             return PyBytes_FromStringAndSize(<char*> buffer, <Py_ssize_t> ((high - low) >> 3) + 1)
         finally:
@@ -1443,7 +1484,7 @@ cdef class Offsets:
 
     def __next__(self):
         cdef u128 at = self.at
-        if self.done or self.bitmap is None or not lowest_used(as_node(self.bitmap.root), &at):
+        if self.done or self.bitmap is None or not lowest_used(self.bitmap.tree(), &at):
             self.done = True
             raise StopIteration
         self.at = at + 1
@@ -1464,10 +1505,10 @@ cdef class Runs:
 
     def __next__(self):
         cdef u128 start = self.at, stop
-        if self.done or self.bitmap is None or not lowest_used(as_node(self.bitmap.root), &start):
+        if self.done or self.bitmap is None or not lowest_used(self.bitmap.tree(), &start):
             self.done = True
             raise StopIteration
         stop = start
-        self.done = not lowest_free(as_node(self.bitmap.root), &stop)
+        self.done = not lowest_free(self.bitmap.tree(), &stop)
         self.at = stop
         return number_of(start), 1 << 128 if self.done else number_of(stop)
