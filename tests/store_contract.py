@@ -333,6 +333,11 @@ class StoreContract:
         assert delete(store, wanted, pod(3)) == []
         assert len(allocations(store)) == 3
 
+    def test_a_record_without_an_interface_is_freed_with_its_container(self, store: Store) -> None:
+        taken_over = pod(1, ifname="")
+        store.write_block(KEY, None, Block(KEY, {5: taken_over}), Deadline(SOON))
+        assert delete(store, demand("10.1.2.0/24"), taken_over._replace(ifname="net7")) == ["10.1.2.5"]
+
     def test_check_compares_both_ways(self, store: Store) -> None:
         wanted = demand("10.0.0.0/24", "fd00::/64")
         addresses = allocator(store).add(wanted, pod(1), Deadline(SOON))

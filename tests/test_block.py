@@ -137,3 +137,15 @@ def test_a_pods_interface_is_found_by_range() -> None:
     block = Block(KEY, {4: owner, 9: owner._replace(range="10.1.2.0/24")})
     assert block.offset_held(owner.pod_ref, "net1", "10.1.2.0/24") == 9
     assert block.offset_held(owner.pod_ref, "net2", "10.1.2.0/24") is None
+
+
+def test_what_changed_between_two_values_is_told_with_both_owners() -> None:
+    one, two, three = typical(3)
+    before = Block(KEY, {1: one, 2: two, 9: three})
+    after = before.without([2]).with_owner(9, three._replace(ifname="net2")).with_owner(4, two)
+    assert after.changes_since(before) == [
+        (2, two, None),
+        (4, None, two),
+        (9, three, three._replace(ifname="net2")),
+    ]
+    assert before.changes_since(before) == []

@@ -146,6 +146,16 @@ class Block:
         """Who holds ``offset``; None where it is free."""
         return self._owners.get(offset)
 
+    def changes_since(self, before: Block) -> list[tuple[int, Owner | None, Owner | None]]:
+        """What became of another value of the block: offset, owner before, owner now, in offset order."""
+        was, now = before._owners, self._owners
+        changed = was.keys() - now.keys()
+        for offset, owner in now.items():
+            earlier = was.get(offset)
+            if earlier is not owner and earlier != owner:
+                changed.add(offset)
+        return [(offset, was.get(offset), now.get(offset)) for offset in sorted(changed)]
+
     def lowest_free(self, barred: Sequence[Interval] = ()) -> int | None:
         """The lowest free offset outside the sorted intervals ``barred``; None where there is none."""
         return self._used.first_free_outside(barred)

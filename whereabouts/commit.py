@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from whereabouts.block import BLOCK_SIZE, Block, BlockKey
+from whereabouts.block import Block, BlockKey
 from whereabouts.deadline import Deadline
 from whereabouts.store import Conflict, Store, StoredBlock, Unsettled
 from whereabouts.values import TYPE_CHECKING, Protocol
@@ -78,5 +78,4 @@ def block_of(key: BlockKey, stored: StoredBlock | None) -> Block:
 
 def took_effect(before: Block, after: Block, now: Block) -> bool:
     """Whether the step from ``before`` to ``after`` shows in ``now``, whatever else changed since."""
-    changed = [offset for offset in range(BLOCK_SIZE) if before.owner(offset) != after.owner(offset)]
-    return all(now.owner(offset) == after.owner(offset) for offset in changed)
+    return all(now.owner(offset) == owner for offset, _, owner in after.changes_since(before))

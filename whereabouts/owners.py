@@ -51,8 +51,11 @@ class Owner(NamedTuple):
     created: int
 
     def belongs_to(self, container_id: str, ifname: str) -> bool:
-        """Whether this is the attachment of that container and interface (CNI SPEC, section 2)."""
-        return self.container_id == container_id and self.ifname == ifname
+        """Whether this is the attachment of that container and interface (CNI SPEC, section 2).
+
+        A record that was taken over from a Go plugin of old has no interface name: it is of them all.
+        """
+        return self.container_id == container_id and self.ifname in (ifname, "")
 
 
 class OwnersError(WhereaboutsError, ValueError):
@@ -125,7 +128,7 @@ def _smallest(values: Sequence[str]) -> tuple[int, bytes]:
     if len(distinct) == 1 or len(distinct) <= min(_DICTIONARY_LIMIT, len(values) // 2):
         return _DICTIONARY, _pack_dictionary(values, distinct)
     width = len(values[0])
-    if width and all(len(value) == width for value in values):
+    if width and len(set(map(len, values))) == 1:
         raw = _as_uuids(values) if width == 36 else _as_hexadecimal(values)
         if raw is not None:
             return (_UUID, raw) if width == 36 else (_HEX, bytes([width // 2]) + raw)

@@ -320,9 +320,9 @@ class _Step(NamedTuple):
     @classmethod
     def between(cls, before: Block, after: Block) -> _Step:
         """The step from one value of a block to the next."""
-        came = {offset: owner for offset, owner in after if before.owner(offset) is not owner}
-        only_grew = len(after) == len(before) + len(came)
-        went = {} if only_grew else {at: owner for at, owner in before if after.owner(at) is not owner}
+        changes = after.changes_since(before)
+        came = {offset: owner for offset, _, owner in changes if owner is not None}
+        went = {offset: owner for offset, owner, _ in changes if owner is not None}
         given = {owner.range for offset, owner in came.items() if before.owner(offset) is None}
         network_name = after.key.space.network_name
         had = [owner for _, owner in before] if came else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whereabouts.config import Config
+from whereabouts.config import Config, ConfigError, EtcdConfig
 from whereabouts.deadline import Deadline
 from whereabouts.store import Store
 
@@ -17,10 +17,29 @@ def open_store(config: Config, deadline: Deadline) -> Store:
         from whereabouts.stores.kubernetes import KubernetesStore
 
         return KubernetesStore(from_kubeconfig(config.kubeconfig))
-
+    if config.etcd is not None:
+        return _open_etcd(config.etcd)
     from whereabouts.stores.sqlite import SqliteStore
 
     return SqliteStore(config.local_path, deadline)
+
+
+def _open_etcd(config: EtcdConfig) -> Store:
+    try:
+        from whereabouts.stores.etcd import EtcdStore
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"datastore etcd needs {error.name}, which is not installed: pip install 'whereabouts-ipam[etcd]'"
+        ) from error
+    return EtcdStore(
+        config.host,
+        prefix=config.prefix,
+        username=config.username,
+        password=config.password.reveal(),
+        ca_cert_file=config.ca_cert_file,
+        cert_file=config.cert_file,
+        key_file=config.key_file,
+    )
 
 
 def store_identity(config: Config) -> tuple[object, ...]:

@@ -122,11 +122,12 @@ class SqliteStore:
         (rowid,) = self._connection.execute(
             "SELECT rowid FROM blocks WHERE name = ?", (after.key.name,)
         ).fetchone()
-        gone = [(rowid, offset) for offset, owner in before if after.owner(offset) != owner]
+        changes = after.changes_since(before)
+        gone = [(rowid, offset) for offset, was, _ in changes if was is not None]
         come = [
             (rowid, offset, owner.pod_ref, owner.container_id, owner.ifname)
-            for offset, owner in after
-            if before.owner(offset) != owner
+            for offset, _, owner in changes
+            if owner is not None
         ]
         self._connection.executemany("DELETE FROM records WHERE block = ? AND offset = ?", gone)
         self._connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", come)
@@ -163,7 +164,8 @@ class SqliteStore:
         self, container_id: str, ifname: str, deadline: Deadline
     ) -> Collection[BlockKey]:
         """See :class:`~whereabouts.store.Store`."""
-        return self._blocks_where("container_id = ? AND ifname = ?", (container_id, ifname), deadline)
+        condition = "container_id = ? AND ifname IN (?, '')"
+        return self._blocks_where(condition, (container_id, ifname), deadline)
 
     def _blocks_where(
         self, condition: str, values: tuple[str, str], deadline: Deadline
