@@ -22,11 +22,11 @@ run: $(VENV)/.built ## show the plugin at work on the embedded store
 test: $(VENV)/.built $(VENV)/.has-test ## run every test; the last lines say what was left out, and why
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.built $(VENV)/.has-test $(VENV)/.has-lint ## check style and types
+lint: $(VENV)/.built $(VENV)/.has-dev ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/cython-lint whereabouts
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint whereabouts # looks for pycodestyle on PATH
 
 bench: $(VENV)/.built $(VENV)/.has-bench ## measure, beside the alternatives
 	$(BIN)/python -m pytest bench
