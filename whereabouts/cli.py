@@ -9,14 +9,14 @@ import sys
 import whereabouts
 from whereabouts.agent import command as agent
 from whereabouts.cni.versions import about
+from whereabouts.commands import migrate, show
 from whereabouts.errors import WhereaboutsError
 from whereabouts.install import command as install
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status: 0, 1 for a failure that was explained, 2 for a wrong use."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
     if chosen.command is None:
         # A runtime probes a plugin this way, too; the Go plugin answers on stderr and with success.
         machine = os.uname()
@@ -39,39 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
-    agent.register(commands)
-    install.register(commands)
-    show = commands.add_parser("show", help="list the ranges with used and free addresses")
-    show.add_argument("--local", metavar="FILE", help="the embedded store's file (default: %(default)s)")
-    show.set_defaults(run=_show, local=_default_path())
+    for command in (show, migrate, agent, install):
+        command.register(commands)
     return parser
-
-
-def _default_path() -> str:
-    from whereabouts.config.keys import LOCAL_PATH
-
-    return LOCAL_PATH
 
 
 def _version(chosen: argparse.Namespace) -> int:
     print(whereabouts.__version__)
-    return 0
-
-
-def _show(chosen: argparse.Namespace) -> int:
-    from whereabouts.deadline import Deadline
-    from whereabouts.show import ranges_table
-    from whereabouts.store import Unavailable
-    from whereabouts.stores.sqlite import SqliteStore
-    from whereabouts.usage import usage
-
-    if not os.path.exists(chosen.local):
-        raise Unavailable(
-            f"{chosen.local} does not exist: no address was given out of an embedded store there"
-        )
-    store = SqliteStore(chosen.local, Deadline(10))
-    try:
-        print(ranges_table(usage(store, Deadline.none())))
-    finally:
-        store.close()
     return 0

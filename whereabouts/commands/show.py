@@ -1,12 +1,29 @@
-"""Tables for the terminal."""
+"""``whereabouts show``: what an operator sees of a datastore."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
-from whereabouts.usage import Usage
+from whereabouts.commands import datastore
+from whereabouts.deadline import Deadline
+from whereabouts.usage import Usage, usage
 
 _HEADINGS = ("NETWORK", "RANGE", "CAPACITY", "USED", "FREE")
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser("show", help="list the ranges with used and free addresses")
+    datastore.add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print the table of ranges."""
+    with datastore.opened(datastore.configured(chosen)) as store:
+        print(ranges_table(usage(store, Deadline.none())))
+    return 0
 
 
 def ranges_table(rows: Sequence[Usage]) -> str:

@@ -1,0 +1,50 @@
+"""The command line on the embedded store."""
+
+from pathlib import Path
+
+import pytest
+
+from whereabouts.cli import main
+from whereabouts.deadline import Deadline
+from whereabouts.stores.sqlite import SqliteStore
+
+from .store_contract import SOON, add, demand, pod
+
+
+def test_show_lists_ranges_with_used_and_free(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    for number in range(3):
+        add(store, demand("10.0.0.0/24"), pod(number))
+    add(store, demand("10.0.0.0/25"), pod(7))
+    add(store, demand("fd00::/64", network_name="blue"), pod(8))
+    store.close()
+    assert main(["show", "--local", str(tmp_path / "w.db")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows == [
+        ["NETWORK", "RANGE", "CAPACITY", "USED", "FREE"],
+        ["-", "10.0.0.0/24", "254", "4", "250"],
+        ["-", "10.0.0.0/25", "126", "4", "122"],
+        ["blue", "fd00::/64", str(2**64 - 2), "1", str(2**64 - 3)],
+    ]
+
+
+def test_show_makes_no_store_where_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "--local", str(tmp_path / "w.db")]) == 1
+    assert "does not exist: no embedded store gave an address there" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_that_does_not_exist_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "--config", str(tmp_path / "whereabouts.conf")]) == 1
+    assert "whereabouts.conf does not exist" in capsys.readouterr().err
+
+
+def test_without_a_command_the_versions_are_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[1] == (
+        "CNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"
+    )

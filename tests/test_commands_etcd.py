@@ -1,0 +1,54 @@
+"""Plugin, agent and commands on etcd, as a configuration names it."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("grpc", reason="grpcio is not installed (pip install 'whereabouts-ipam[etcd]')")
+
+from tests.cni_calls import CONSOLE, Runtime, container_of
+from tests.etcd_server import EtcdServer, cluster
+
+pytestmark = pytest.mark.etcd
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EtcdServer]:
+    with cluster() as (one,):
+        yield one
+
+
+def command(*arguments: str) -> str:
+    run = subprocess.run([CONSOLE, *arguments], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_a_plugin_process_keeps_its_addresses_in_etcd(server: EtcdServer, tmp_path: Path) -> None:
+    where = {"etcd_host": server.host, "etcd_prefix": "/one/"}
+    flat = tmp_path / "whereabouts.conf"
+    flat.write_text(json.dumps(where))
+    runtime = Runtime(CONSOLE, {"range": "10.3.0.0/24", **where}, version="1.1.0")
+    assert [runtime.add(pod) for pod in ("a", "b", "a")] == [["10.3.0.1"], ["10.3.0.2"], ["10.3.0.1"]]
+    assert command("show", "--config", str(flat)).split()[-5:] == ["-", "10.3.0.0/24", "254", "2", "252"]
+    runtime.delete("a")
+    assert runtime.add("c") == ["10.3.0.1"]
+    assert runtime.call("STATUS").status == 0
+
+
+def test_lists_of_a_go_plugin_are_taken_over_by_a_command(server: EtcdServer, tmp_path: Path) -> None:
+    flat = tmp_path / "whereabouts.conf"
+    flat.write_text(json.dumps({"etcd_host": server.host}))
+    old = container_of("old")
+    server.put(b"/whereabouts/10.4.0.0/24", f"10.4.0.1 {old}\n10.4.0.3 another".encode())
+    assert "1 ranges taken over; addresses: 2 new" in command(
+        "migrate", "--from-etcd-v0", "--config", str(flat)
+    )
+    assert "0 ranges taken over" in command("migrate", "--from-etcd-v0", "--config", str(flat))
+    runtime = Runtime(CONSOLE, {"range": "10.4.0.0/24", "etcd_host": server.host})
+    assert runtime.add("new") == ["10.4.0.2"]
+    runtime.delete("old")
+    assert runtime.add("newer") == ["10.4.0.1"]
