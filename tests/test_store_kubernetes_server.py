@@ -9,7 +9,7 @@ from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_server import ADMIN, ApiServer, api_server, kubeconfig
-from .store_contract import StoreContract
+from .kubernetes_contract import KubernetesContract
 
 pytestmark = pytest.mark.apiserver
 
@@ -25,5 +25,11 @@ def open_store(server: ApiServer, tmp_path: Path) -> Callable[[], KubernetesStor
     return lambda: KubernetesStore(from_kubeconfig(path))
 
 
-class TestKubernetesServer(StoreContract):
+@pytest.fixture
+def steps() -> int:
+    """How long the histories are that are played through."""
+    return 60
+
+
+class TestKubernetesServer(KubernetesContract):
     pass

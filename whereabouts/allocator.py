@@ -133,7 +133,7 @@ class Allocator:
                         self._hints.correct(pool.key, key, deadline)
                     return key, given
         finally:
-            self._hints.remember(pool, configured, search, deadline)
+            self._hints.remember(configured, search, deadline)
         raise RangeFull(configured.full_message())
 
     def _undo(self, assigned: Sequence[tuple[BlockKey, Assigned]], deadline: Deadline) -> None:

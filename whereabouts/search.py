@@ -40,7 +40,8 @@ class Search:
     ) -> None:
         """A search through ``configured``, whose hints and space ``pool`` has, as of ``revision``."""
         self._store = store
-        self._pool = pool
+        self.pool = pool
+        """The pool as it was read last."""
         self._revision = revision
         self._range = configured
         self._deadline = deadline
@@ -73,8 +74,8 @@ class Search:
         memory = remembered_hints(self._store)
         if memory is None or self._revision is None:
             return
-        if not memory.hold(StoredPool(self._revision, self._pool)):
-            raise Outdated(f"the hints of pool {self._pool.key.name} have changed")
+        if not memory.hold(StoredPool(self._revision, self.pool)):
+            raise Outdated(f"the hints of pool {self.pool.key.name} have changed")
 
     def leads_on(self, pool: Pool, bases: Collection[int]) -> bool:
         """Whether anything is left to search if the blocks at ``bases`` are called exhausted as well.
@@ -92,19 +93,19 @@ class Search:
         """The first block had no room though no hint said so: others may have gone on before."""
         memory = remembered_hints(self._store)
         if memory is not None:
-            memory.forget(self._pool.key)
-            stored = self._store.read_pool(self._pool.key, self._deadline)
+            memory.forget(self.pool.key)
+            stored = self._store.read_pool(self.pool.key, self._deadline)
             if stored is not None:
-                self._revision, self._pool = stored
+                self._revision, self.pool = stored
 
     def _key(self, base: int) -> BlockKey:
-        return BlockKey(self._pool.space, self._range.version, base)
+        return BlockKey(self.pool.space, self._range.version, base)
 
     def _hinted(self, base: int) -> int | None:
         """The first block at or after ``base`` that no hint calls exhausted and that was not tried yet."""
-        at = self._first_left_by(self._pool, base)
+        at = self._first_left_by(self.pool, base)
         while at in self._tried:
-            at = self._first_left_by(self._pool, at + BLOCK_SIZE)
+            at = self._first_left_by(self.pool, at + BLOCK_SIZE)
         return at
 
     def _first_left_by(self, pool: Pool, base: int) -> int | None:
@@ -122,7 +123,7 @@ class Search:
     def _with_room(self, start: int, following: Callable[[int], int | None]) -> Iterator[BlockKey]:
         """Blocks from ``start`` on that are not stored yet or whose bitmap shows room."""
         last = self._range.last
-        listed = self._store.bitmaps(self._pool.space, self._range.version, start, last, self._deadline)
+        listed = self._store.bitmaps(self.pool.space, self._range.version, start, last, self._deadline)
         key, used = next(listed, (None, None))
         base = following(start)
         while base is not None:
@@ -146,8 +147,9 @@ class Hints:
         self._store = store
         self._log = log
 
-    def remember(self, pool: Pool, configured: Range, search: Search, deadline: Deadline) -> None:
+    def remember(self, configured: Range, search: Search, deadline: Deadline) -> None:
         """Write down the blocks that ``search`` saw exhausted, and take back what has changed since."""
+        pool = search.pool
         bases = {base for base in search.exhausted if pool.first_unexhausted(search.view, base) == base}
         if not bases or not search.leads_on(pool, bases):
             return

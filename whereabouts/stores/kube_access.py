@@ -182,7 +182,7 @@ def _yaml(path: str, text: str) -> Any:
             "the file as JSON"
         ) from error
     try:
-        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise AccessError(f"kubeconfig {path} is no YAML: {error}") from error
 

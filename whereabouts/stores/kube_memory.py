@@ -152,7 +152,11 @@ class Memory:
         since: therefore what is not found is looked up again after some time.
         """
         with self._lock:
-            found = self._attachments.get((container_id, ifname))
+            found = {
+                key
+                for name in {ifname, ""}  # a record taken over from the Go plugin may have no interface
+                for key in self._attachments.get((container_id, name), ())
+            }
             if found:
                 return sorted(found)
             if self._indexed_at is None or monotonic() - self._indexed_at > RELIST_SECONDS:

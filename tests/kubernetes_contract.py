@@ -1,0 +1,269 @@
+"""What the Kubernetes store does beyond the contract, over the double and over a real API server alike.
+
+Subclasses' modules give the fixtures ``server`` and ``open_store``, as for the contract of all stores.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from whereabouts.addresses import Address
+from whereabouts.allocator import Demand, RangeFull
+from whereabouts.block import Block, BlockKey, Space
+from whereabouts.deadline import Deadline
+from whereabouts.owners import Owner
+from whereabouts.stores.kube_api import Request
+from whereabouts.stores.kubernetes import KubernetesStore
+
+from .kube_requests import recorded
+from .store_contract import (
+    SOON,
+    StoreContract,
+    add,
+    allocations,
+    allocator,
+    attachment,
+    delete,
+    demand,
+    pod,
+)
+
+OpenStore = Callable[[], KubernetesStore]
+WIDE = demand("10.0.0.0/16")
+
+
+def fill(store: KubernetesStore, *blocks: str, free: int = 0, first: int = 100_000) -> None:
+    """Write blocks in which all is used but the last ``free`` usable offsets."""
+    for index, text in enumerate(blocks):
+        key = BlockKey.of(Space(), ip_address(text))
+        owners = {
+            offset: pod(first + 256 * index + offset)._replace(range="10.0.0.0/16")
+            for offset in range(1, 256 - free)
+        }
+        previous = store.read_block(key, Deadline(SOON), fresh=True)
+        store.write_block(key, previous, Block(key, owners), Deadline(SOON))
+
+
+class KubernetesContract(StoreContract):
+    """The contract of all stores and what follows here."""
+
+    @pytest.fixture
+    def stores(self, open_store: OpenStore) -> Iterator[Callable[[int], list[KubernetesStore]]]:
+        opened: list[KubernetesStore] = []
+
+        def several(count: int) -> list[KubernetesStore]:
+            opened.extend(open_store() for _ in range(count))
+            return opened[-count:]
+
+        yield several
+        for store in opened:
+            store.close()
+
+    # -------------------------------------------------------------- requests
+
+    def test_the_first_add_on_a_new_range_takes_four_requests_and_no_list(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        (store,) = stores(1)
+        with recorded(store) as requests:
+            add(store, WIDE, pod(1))
+        assert len(requests) == 4
+        assert requests.lists == []
+
+    def test_the_first_add_of_a_process_on_a_range_in_use_takes_three_requests_and_no_list(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        first, second = stores(2)
+        fill(first, "10.0.0.0", "10.0.1.0", "10.0.2.0")
+        add(first, WIDE, pod(1))
+        with recorded(second) as requests:
+            assert add(second, WIDE, pod(2)) == ["10.0.3.2"]
+        assert requests == [
+            "GET ippools/10.0.0.0-16",
+            "GET addressblocks/10.0.3.0",
+            "PATCH addressblocks/10.0.3.0",
+        ]
+
+    @pytest.mark.parametrize("other_pools", [0, 30])
+    def test_in_the_steady_state_add_and_delete_are_one_request_each(
+        self, stores: Callable[[int], list[KubernetesStore]], other_pools: int
+    ) -> None:
+        (store,) = stores(1)
+        for n in range(other_pools):
+            add(store, demand(f"10.{n + 1}.0.0/24"), pod(500 + n))
+        fill(store, "10.0.0.0", "10.0.1.0")
+        add(store, WIDE, pod(0))
+        delete(store, WIDE, pod(0))
+        for n in range(5):
+            with recorded(store) as requests:
+                add(store, WIDE, pod(n))
+            assert requests == ["PATCH addressblocks/10.0.2.0"]
+        for n in range(5):
+            with recorded(store) as requests:
+                assert delete(store, WIDE, pod(n)) == [f"10.0.2.{n + 1}"]
+            assert requests == ["PATCH addressblocks/10.0.2.0"]
+
+    def test_going_on_to_the_next_block_takes_no_list(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        (store,) = stores(1)
+        fill(store, "10.0.0.0", free=2)
+        with recorded(store) as requests:
+            assert [add(store, WIDE, pod(n)) for n in range(4)] == [
+                ["10.0.0.254"],
+                ["10.0.0.255"],
+                ["10.0.1.1"],
+                ["10.0.1.2"],
+            ]
+        assert requests.lists == []
+        assert len(requests) <= 10
+
+    # ----------------------------------------------------------------- order
+
+    def test_an_address_that_another_node_freed_in_a_lower_block_is_the_next(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        one, two, three = stores(3)
+        fill(one, "10.0.0.0", "10.0.1.0")
+        for n, store in enumerate((one, two, three)):
+            add(store, WIDE, pod(n))
+        free(two, demand("10.0.0.0/22"), pod(100_000 + 9), "10.0.0.9")
+        free(three, demand("10.0.0.0/22"), pod(100_000 + 256 + 7), "10.0.1.7")
+        given = [add(store, WIDE, pod(10 + n)) for n, store in enumerate((one, three, one, two, three))]
+        assert given == [["10.0.0.9"], ["10.0.1.7"], ["10.0.2.4"], ["10.0.2.5"], ["10.0.2.6"]]
+
+    @pytest.mark.parametrize("seed", range(2))
+    def test_whoever_adds_gets_the_lowest_address_of_overlapping_ranges(
+        self, stores: Callable[[int], list[KubernetesStore]], seed: int, steps: int
+    ) -> None:
+        """Every ADD after every other call has ended, by nodes that remember different things."""
+        chance = random.Random(seed)
+        nodes = stores(3)
+        ranges = [
+            demand("10.0.0.0/21"),
+            demand("10.0.0.0/22"),
+            demand("10.0.0.0/21", excludes=["10.0.1.0/24"]),
+            demand("10.0.0.0/20", start="10.0.1.7"),
+            demand("10.0.2.0/23"),
+        ]
+        fill(nodes[0], "10.0.0.0", "10.0.1.0", "10.0.2.0", "10.0.3.0", free=2)
+        held = {address: f"p{n}" for n, (address, _) in enumerate(allocations(nodes[0]))}
+        owners = {str(address): owner for address, owner in _records(nodes[0])}
+        for step in range(steps):
+            node = chance.choice(nodes)
+            if chance.random() < 0.55:
+                wanted = chance.choice(ranges)
+                owner = pod(step)._replace(range=str(wanted.ranges[0].network))
+                expected = _lowest(wanted, held)
+                if expected is None:
+                    with pytest.raises(RangeFull):
+                        add(node, wanted, owner)
+                    continue
+                assert add(node, wanted, owner) == [expected], f"step {step}"
+                held[expected], owners[expected] = owner.pod_ref, owner
+            else:
+                address = chance.choice(sorted(held))
+                free(node, ranges[0], owners[address], address)
+                del held[address]
+        assert sorted(address for address, _ in allocations(nodes[0])) == sorted(held)
+
+    def test_a_call_in_the_middle_of_another_never_leads_a_third_past_a_free_address(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        """One node uses a block up, or frees something below others; a second frees or adds before each of
+        its requests; a third that remembers the time before must still be given the lowest address."""
+        wanted = demand("10.0.0.0/20")
+        number = itertools.count()
+
+        def adding(store: KubernetesStore) -> None:
+            add(store, wanted, pod(next(number)))
+
+        for first, second in itertools.product(("free", "use up"), ("free", "free above", "add")):
+            for at in range(12):
+                one, two, three, reader = stores(4)
+                _empty(one)
+                fill(one, "10.0.0.0", "10.0.1.0", free=1, first=100_000)
+                for store in (one, two, three, one, two, three):
+                    adding(store)  # 10.0.0.255, 10.0.1.255, then block 10.0.2.0
+                owners = {str(address): owner for address, owner in _records(reader)}
+                addresses = {"free": "10.0.0.10", "free above": "10.0.1.10"}
+
+                def freeing(store: KubernetesStore, address: str, owners: Any = owners) -> None:
+                    free(store, wanted, owners[address], address)
+
+                def inside(two: KubernetesStore = two, address: str = addresses.get(second, "")) -> None:
+                    freeing(two, address) if address else adding(two)
+
+                if first == "use up":
+                    freeing(two, "10.0.0.30")
+                    reached = _run_inside(one, adding, at, inside)
+                else:
+                    reached = _run_inside(one, lambda store: freeing(store, "10.0.0.20"), at, inside)
+                held = dict(allocations(reader))
+                expected = _lowest(wanted, held)
+                assert add(three, wanted, pod(next(number))) == [expected], f"{second} at {at} of {first}"
+                if not reached:
+                    break
+
+    def test_a_wrong_order_of_clocks_does_not_hide_a_freed_address(
+        self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two = stores(2)
+        fill(one, "10.0.0.0")
+        add(one, WIDE, pod(1))
+        for n, now in enumerate((2e9, 1e9, 5e8)):
+            monkeypatch.setattr("whereabouts.stores.kubernetes.time", lambda now=now: now)
+            add(two, WIDE, pod(50 + n))
+            free(one, WIDE, pod(100_000 + 10 + n), f"10.0.0.{10 + n}")
+            assert add(two, WIDE, pod(60 + n)) == [f"10.0.0.{10 + n}"]
+
+
+def free(store: KubernetesStore, wanted: Demand, owner: Owner, address: str) -> None:
+    """A DEL that was told the address by ``prevResult``."""
+    freed = allocator(store).delete(wanted, attachment(owner), [ip_address(address)], Deadline(SOON))
+    assert [str(one) for one, _ in freed] == [address]
+
+
+def _records(store: KubernetesStore) -> Iterator[tuple[Address, Owner]]:
+    for stored in store.blocks(Deadline(SOON)):
+        for offset, owner in stored.trusted():
+            yield stored.key.address(offset), owner
+
+
+def _empty(store: KubernetesStore) -> None:
+    for stored in list(store.blocks(Deadline(SOON))):
+        store.resources.delete("addressblocks", stored.key.name, Deadline(SOON))
+    for pool in store.pools(Deadline(SOON)):
+        store.resources.delete("ippools", pool.pool.key.name, Deadline(SOON))
+
+
+def _lowest(wanted: Demand, held: dict[str, str]) -> str | None:
+    (configured,) = wanted.ranges
+    for first, last in configured.usable:
+        for value in range(first, last + 1):
+            address = ip_address(value)
+            if str(address) not in held and value & 255:
+                return str(address)
+    return None
+
+
+def _run_inside(
+    store: KubernetesStore, call: Callable[[KubernetesStore], None], at: int, other: Callable[[], None]
+) -> bool:
+    """Run ``call`` on ``store``, and ``other`` before its request number ``at``; False if it has none."""
+    count = itertools.count()
+    reached = False
+
+    def before(_: Request) -> None:
+        nonlocal reached
+        if next(count) == at:
+            reached = True
+            other()
+
+    with recorded(store, before):
+        call(store)
+    return reached
