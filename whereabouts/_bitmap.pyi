@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Iterator, Sequence
-from typing import SupportsIndex, final
+from typing import Any, SupportsIndex, final
 
 import numpy
 import numpy.typing
@@ -34,7 +34,9 @@ class Bitmap:
     def to_bytes(self, start: SupportsIndex = 0, stop: SupportsIndex | None = None, /) -> bytes: ...
     def to_numpy(self) -> numpy.typing.NDArray[numpy.uint64]: ...
     @staticmethod
-    def from_bytes(data: Buffer, capacity: SupportsIndex | None = None, /) -> Bitmap: ...
+    def from_bytes(
+        data: Buffer | numpy.typing.NDArray[Any], capacity: SupportsIndex | None = None, /
+    ) -> Bitmap: ...
     @staticmethod
     def from_offsets(
         offsets: Iterable[SupportsIndex] | Buffer, capacity: SupportsIndex | None = None, /

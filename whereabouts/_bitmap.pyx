@@ -597,7 +597,7 @@ cdef int paint_page(Node** node, u128 low, u128 high, Stroke* stroke) noexcept:
 
 cdef int paint_slots(Node** node, u128 low, u128 high, Stroke* stroke) noexcept:
     """Paint low to high, which the node spans. After -1 some of it is painted, and the slots are sound."""
-    cdef int slot, shift = shift_of(node[0]), level = level_of(node[0]), failed
+    cdef int slot, level = level_of(node[0]), failed
     cdef u128 start = low, stop
     cdef uint64_t before, entry
     if level == 1:
@@ -914,8 +914,8 @@ cdef class Bitmap:
     cdef u128 used          # how many are used; 0 stands for 2**128, too
 
     # Who gives the lowest free offset, and frees one at a time, gives that one again: so the tree is not
-    # told of it before something else happens. ``change``, ``lowest`` and ``tree`` know that it may be
-    # behind; all else asks ``tree`` for the root.
+    # told of it before something else happens. ``change``, ``lowest``, ``tree`` and ``copy`` know that it
+    # may be behind; all else asks ``tree`` for the root.
     cdef u128 floor         # all offsets below are used, but for the hole
     cdef u128 hole          # an offset below the floor that came back
     cdef bint at_floor      # the floor itself is free
@@ -1246,15 +1246,16 @@ cdef class Bitmap:
     cpdef Bitmap copy(self):
         """copy() -> Bitmap. An independent set of the same capacity and the same used offsets."""
         cdef Bitmap twin = Bitmap.__new__(Bitmap)
-        cdef Node* root = self.tree()
-        if root != NULL:
-            twin.root = as_entry(clone(root))
+        if self.root != EMPTY:
+            twin.root = as_entry(clone(as_node(self.root)))
             if twin.root == EMPTY:
                 raise MemoryError()
         twin.last = self.last
         twin.used = self.used
         twin.floor = self.floor
+        twin.hole = self.hole
         twin.at_floor = self.at_floor
+        twin.has_hole = self.has_hole
         return twin
 
     def __copy__(self):
