@@ -38,7 +38,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=[],
         help="let network configurations name files in DIR (log_file, local.path, ...); may be repeated",
     )
-    add("--metrics-port", metavar="PORT", type=int, help="serve /metrics, /healthz and /readyz on this port")
+    add(
+        "--metrics-port", metavar="PORT", type=_port, help="serve /metrics, /healthz and /readyz on this port"
+    )
     add("--metrics-host", metavar="HOST", default="127.0.0.1", help="address for that (default: %(default)s)")
     add("--drain-seconds", metavar="S", type=float, default=30.0, help="how long to finish calls on SIGTERM")
     add("--log-level", choices=LEVELS, default="verbose", help="how much to say (default: %(default)s)")
@@ -55,13 +57,16 @@ def run(chosen: argparse.Namespace) -> int:
     server = Server(chosen.socket, host.handle, workers=chosen.workers, patience=10.0, log=log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
-    http = _serve_http(chosen, host)
+    http = None
     try:
-        log.verbose(f"serving on {chosen.socket}")
+        http = _serve_http(chosen, host)
+        if http is not None:
+            log.verbose(f"metrics and probes on http://{chosen.metrics_host}:{http.port}")
         host.ready = True
+        log.verbose(f"serving on {chosen.socket}")
         server.run()
-        log.verbose("stopping: calls in flight are finished, new ones are told to come again")
         host.ready = False
+        log.verbose("stopping: calls in flight are finished, new ones are told to come again")
         finished = server.drain(chosen.drain_seconds)
     finally:
         server.close()
@@ -70,7 +75,8 @@ def run(chosen: argparse.Namespace) -> int:
             http.close()
     if not finished:
         log.error(f"calls were still in flight after {chosen.drain_seconds:g} s")
-    return 0 if finished else 1
+        os._exit(1)  # a return would wait for their threads
+    return 0
 
 
 def _serve_http(chosen: argparse.Namespace, host: AgentHost) -> HttpServer | None:
@@ -83,6 +89,13 @@ def _serve_http(chosen: argparse.Namespace, host: AgentHost) -> HttpServer | Non
     except OSError as error:
         where = f"{chosen.metrics_host}:{chosen.metrics_port}"
         raise PortUnusable(f"--metrics-port: nothing can be served on {where}: {error.strerror}") from error
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0 to 65535")
+    return number
 
 
 def _positive(text: str) -> int:

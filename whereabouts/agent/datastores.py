@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, LifoQueue
 from threading import Lock
+from typing import NamedTuple
 
 from whereabouts.agent.group_commit import GroupCommitter, Groups
 from whereabouts.agent.metrics import MeasuredStore, Metrics
@@ -24,6 +26,13 @@ USAGE_SECONDS = 5.0
 """How long counting the addresses of all datastores may take."""
 
 
+class _Connection(NamedTuple):
+    """An open store, and the file that it had opened if it is the embedded one."""
+
+    store: Store
+    file: tuple[int, int] | None
+
+
 class _Datastore:
     """One datastore: its open connections, and the changes that wait to be written there."""
 
@@ -33,38 +42,56 @@ class _Datastore:
         self._metrics = metrics
         self._groups = Groups(metrics.group_size.observe)
         self._opening = Lock()
-        self._idle: LifoQueue[Store] = LifoQueue()
+        self._idle: LifoQueue[_Connection] = LifoQueue()
         self._shared: Store | None = None
 
     @contextmanager
     def connection(self, deadline: Deadline) -> Iterator[tuple[Store, Committer]]:
         """A connection for one call; one that several threads can share is shared."""
-        store = self._shared or self._take(deadline)
+        taken = self._take(deadline) if self._shared is None else _Connection(self._shared, None)
+        store = taken.store
         try:
             yield store, GroupCommitter(self._groups, DirectCommitter(store))
         finally:
             if store is not self._shared:
-                self._idle.put(store)
+                self._idle.put(taken)
 
-    def _take(self, deadline: Deadline) -> Store:
+    def _take(self, deadline: Deadline) -> _Connection:
+        while (kept := self._kept()) is not None:
+            if kept.file == self._file():
+                return kept
+            kept.store.close()  # what is written to a file that was replaced, nobody else will find
+        with self._opening:
+            if self._shared is not None:
+                return _Connection(self._shared, None)
+            store: Store = MeasuredStore(open_store(self.config, deadline), self._metrics)
+            if store.concurrent:
+                self._shared = store
+            return _Connection(store, self._file())
+
+    def _kept(self) -> _Connection | None:
+        """A connection that nobody uses, if there is one."""
         try:
             return self._idle.get_nowait()
         except Empty:
-            pass
-        with self._opening:
-            if self._shared is not None:
-                return self._shared
-            store = MeasuredStore(open_store(self.config, deadline), self._metrics)
-            if store.concurrent:
-                self._shared = store
-            return store
+            return None
+
+    def _file(self) -> tuple[int, int] | None:
+        """Device and inode of the embedded store's file; None where there is none."""
+        if self.config.datastore != "local":
+            return None
+        try:
+            found = os.stat(self.config.local_path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def close(self) -> None:
         """Close every connection that is not in use."""
         if self._shared is not None:
             self._shared.close()
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        while (kept := self._kept()) is not None:
+            kept.store.close()
 
 
 class Datastores:

@@ -10,6 +10,7 @@ from whereabouts.agent import framing
 from whereabouts.agent.datastores import Datastores
 from whereabouts.agent.metrics import Metrics, UsageCollector
 from whereabouts.agent.trust import TrustedFiles
+from whereabouts.agent.turns import Turns
 from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, CniError
 from whereabouts.cni.request import version_of
 from whereabouts.cni.results import print_error
@@ -17,8 +18,11 @@ from whereabouts.commit import Committer
 from whereabouts.config import Config
 from whereabouts.deadline import Deadline
 from whereabouts.log import LEVELS, Log, to_file, to_stderr
-from whereabouts.service import Call, Service
+from whereabouts.service import Answer, Call, Service
 from whereabouts.store import Store
+
+_MARGIN_SECONDS = 0.5
+"""For the answer to reach the plugin before it gives up."""
 
 
 class AgentHost:
@@ -33,6 +37,7 @@ class AgentHost:
         self.files = TrustedFiles(directories)
         self._level = log_level
         self._datastores = Datastores(self.metrics)
+        self._turns = Turns()
         self._service = Service(self)
         self.metrics.registry.register(UsageCollector(self._datastores.usage))
 
@@ -40,22 +45,34 @@ class AgentHost:
         """Answer a request of the native plugin that came ``waited`` seconds ago."""
         since = monotonic()
         command = request.environment.get("CNI_COMMAND", "")
-        if not self.ready:
-            code = PLUGIN_NOT_AVAILABLE if command == "STATUS" else TRY_AGAIN_LATER
-            error = CniError(code, "the node agent is being stopped: try again when its successor runs")
-            status, stdout = 1, print_error(error, version_of(request.config))
+        if self.ready:
+            status, stdout = self._in_turn(command, request, since - waited)
         else:
-            status, stdout = self._service.answer(
+            reason = "the node agent is being stopped: try again when its successor runs"
+            status, stdout = _refusal(command, request, reason)
+        self.metrics.answered(command, stdout, status, waited + monotonic() - since)
+        return framing.Answer(status, stdout, b"")
+
+    def _in_turn(self, command: str, request: framing.Request, since: float) -> Answer:
+        """Serve a call that came at ``since``, after those that came before about the same attachment."""
+
+        def seconds_left() -> float:
+            return max(0.0, request.time_left_ms / 1000 - _MARGIN_SECONDS - (monotonic() - since))
+
+        attachment = [request.environment.get(name, "") for name in ("CNI_CONTAINERID", "CNI_IFNAME")]
+        key = tuple(attachment) if command in ("ADD", "DEL", "CHECK") else object()
+        with self._turns.turn(key, seconds_left()) as granted:
+            if not granted:
+                return _refusal(command, request, "an earlier call about this attachment is still under way")
+            return self._service.answer(
                 Call(
                     environment=request.environment,
                     stdin=request.config,
                     plugin_netns=request.plugin_netns,
                     pod_netns=request.pod_netns,
-                    seconds=max(0.0, request.time_left_ms / 1000 - waited - 0.5),
+                    seconds=seconds_left(),
                 )
             )
-        self.metrics.answered(command, stdout, status, waited + monotonic() - since)
-        return framing.Answer(status, stdout, b"")
 
     def log(self, config: Config) -> Log:
         """See :class:`whereabouts.service.Host`. The agent's level bounds what a configuration may ask."""
@@ -69,3 +86,9 @@ class AgentHost:
     def close(self) -> None:
         """Let go of the datastores."""
         self._datastores.close()
+
+
+def _refusal(command: str, request: framing.Request, reason: str) -> Answer:
+    """The answer to a call that was not begun."""
+    code = PLUGIN_NOT_AVAILABLE if command == "STATUS" else TRY_AGAIN_LATER
+    return Answer(1, print_error(CniError(code, reason), version_of(request.config)))

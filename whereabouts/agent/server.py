@@ -14,10 +14,14 @@ import stat
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Condition
 from time import monotonic, sleep
 
 from whereabouts.agent.framing import Answer, FramingError, Request, RequestReader, encode_answer
+from whereabouts.cni.errors import TRY_AGAIN_LATER, CniError
+from whereabouts.cni.results import print_error
+from whereabouts.cni.versions import LATEST
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import Log
 
@@ -68,7 +72,8 @@ class Server:
 
     def stop(self) -> None:
         """Make :meth:`run` return; may be called in a signal handler, and twice."""
-        self._wake.send(b"\0")
+        with suppress(OSError):  # it has already come to its end
+            self._wake.send(b"\0")
 
     def drain(self, seconds: float) -> bool:
         """Go on accepting for up to ``seconds``, until no call is in flight; whether that was reached.
@@ -115,9 +120,8 @@ class Server:
             with connection:
                 connection.settimeout(self._patience)
                 if _is_allowed(connection):
-                    request = self._read(connection)
-                    if request is not None:
-                        answer = self._handler(request, monotonic() - since)
+                    answer = self._answer(connection, since)
+                    if answer is not None:
                         connection.sendall(encode_answer(answer))
                 else:
                     self._log.error("a client that is not root was turned away")
@@ -128,6 +132,16 @@ class Server:
         finally:
             with self._idle:
                 self._in_flight -= 1
+
+    def _answer(self, connection: socket.socket, since: float) -> Answer | None:
+        """The answer to what a client sends; None to one that sends nothing."""
+        try:
+            request = self._read(connection)
+        except FramingError as error:
+            self._log.error(f"what a client sent is no request: {error}")
+            refusal = CniError(TRY_AGAIN_LATER, f"the node agent does not understand the plugin: {error}")
+            return Answer(1, print_error(refusal, LATEST), b"")
+        return None if request is None else self._handler(request, monotonic() - since)
 
     def _read(self, connection: socket.socket) -> Request | None:
         reader = RequestReader()
@@ -157,6 +171,8 @@ def _listen(path: str) -> socket.socket:
         fresh = f"{path}.{os.getpid()}"
         mask = os.umask(0o177)
         try:
+            with suppress(FileNotFoundError):
+                os.unlink(fresh)  # of a start that was killed; in a container, process IDs come back
             listener.bind(fresh)
         finally:
             os.umask(mask)
