@@ -9,6 +9,7 @@ store run unchanged over it and over a real API server.
 import itertools
 import json
 import re
+import sys
 import threading
 import time
 from base64 import b64decode
@@ -28,6 +29,8 @@ ANNOTATIONS_LIMIT, OBJECT_LIMIT = 256 << 10, 1536 << 10
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 METADATA = re.compile(r"application/json;as=PartialObjectMetadata(List)?;g=meta\.k8s\.io;v=v1")
 TESTS_FAILED = "the server rejected our request due to an error in our request"
+UNKNOWN_PATH = "404 page not found"
+"""What is no Status, but plain text."""
 KEPT_EVENTS = 1000
 
 
@@ -88,6 +91,15 @@ def kinds() -> dict[str, Kind]:
     return found
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that have gone away are what the tests are about."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*_)  # type: ignore[arg-type]
+
+
 class ApiDouble:
     """Objects in memory behind an HTTP server on loopback."""
 
@@ -104,8 +116,7 @@ class ApiDouble:
         self.fault: Callable[[Asked], Fault | None] = lambda _: None
         self.token = ""
         self._namespaces = itertools.count()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
+        self._http = _Server(("127.0.0.1", 0), _handler(self))
         self.server = f"http://127.0.0.1:{self._http.server_port}"
         self.authority = ""
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
@@ -144,7 +155,7 @@ class ApiDouble:
                 self.objects["-", "events", str(next(self.revision))] = asked.body
             return 201, asked.body
         if match is None or match[2] not in self.kinds:
-            raise Failure(404, "NotFound", "404 page not found")
+            raise Failure(404, "NotFound", UNKNOWN_PATH)
         namespace, plural, name, sub = match.groups()
         with self.lock:
             verb = {
@@ -551,7 +562,8 @@ def _handler(double: ApiDouble) -> type[BaseHTTPRequestHandler]:
             )
 
         def _send(self, code: int, content: Any, headers: dict[str, str]) -> None:
-            body = json.dumps(content).encode()
+            unknown = content.get("message") == UNKNOWN_PATH
+            body = f"{UNKNOWN_PATH}\n".encode() if unknown else json.dumps(content).encode()
             self.send_response_only(code)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)

@@ -54,11 +54,11 @@ class Deadline:
             raise DeadlineExceeded(f"no answer within {self._seconds:g} s: {what}")
         return left
 
-    def pause(self, seconds: float, what: str) -> None:
-        """Wait for a random time up to ``seconds``, or until the deadline if that is sooner.
+    def pause(self, seconds: float, what: str, *, least: float = 0.0) -> None:
+        """Wait for ``least`` and a random time up to ``seconds``, or until the deadline if that is sooner.
 
         The randomness keeps processes that met once from meeting again. Raises
         :class:`DeadlineExceeded` when no time is left.
         """
         jitter = int.from_bytes(os.urandom(2)) / 65536
-        self._sleep(min(seconds * jitter, self.remaining(what)))
+        self._sleep(min(least + seconds * jitter, self.remaining(what)))

@@ -131,7 +131,7 @@ class ApiClient:
         patience = deadline.grace(self._patience)
         what = f"the API server at {self._access.server} was not asked"
         while True:
-            wait = pause
+            told_to_wait: float | None = None
             try:
                 answer = self._attempt(request, deadline.remaining(what))
                 if answer.status < 300:
@@ -144,8 +144,7 @@ class ApiClient:
                 if answer.status not in (401, 429) and answer.status < 500:
                     self._refuse(answer, what, lost and request.writes)
                 lost = lost or answer.status >= 500
-                if answer.retry_after is not None:
-                    wait = answer.retry_after
+                told_to_wait = answer.retry_after
                 if answer.status == 401:
                     patience = deadline.grace(0)
             except _NotSent as error:
@@ -156,19 +155,27 @@ class ApiClient:
                 if lost and request.writes:
                     raise Unsettled(str(error)) from error
                 raise
-            self._wait(wait, what, lost and request.writes, deadline, patience)
+            if told_to_wait:
+                patience = deadline.grace(told_to_wait + self._patience)
+            self._wait(told_to_wait or 0.0, pause, what, lost and request.writes, deadline, patience)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _wait(
-        self, seconds: float, what: str, unsettled: bool, deadline: Deadline, patience: Deadline
+        self,
+        least: float,
+        jitter: float,
+        what: str,
+        unsettled: bool,
+        deadline: Deadline,
+        patience: Deadline,
     ) -> None:
-        """Wait before the next attempt, or give up."""
+        """Wait for ``least`` seconds and up to ``jitter`` before the next attempt, or give up."""
         try:
-            left = patience.remaining(what)
+            patience.remaining(what)
         except DeadlineExceeded:
             raise (Unsettled if unsettled else Unavailable)(what) from None
         try:
-            deadline.pause(min(seconds, left), what)
+            deadline.pause(jitter, what, least=least)
         except DeadlineExceeded as error:
             if unsettled:
                 raise Unsettled(str(error)) from error

@@ -21,7 +21,7 @@ from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import Conflict, RememberedHints, StoredBlock, StoredPool, StoreError, Unsettled
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import Source
-from whereabouts.stores.kube_api import ApiClient, NotFound
+from whereabouts.stores.kube_api import PATIENCE, ApiClient, NotFound
 from whereabouts.stores.kube_memory import KnownBlock, KnownPool, Memory
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, BlockMarks, Marks
 from whereabouts.stores.kube_resources import Resources
@@ -45,12 +45,13 @@ class KubernetesStore:
     conflict_pause = 0.02
     concurrent = True
 
-    def __init__(self, source: Source, *, namespace: str = "") -> None:
+    def __init__(self, source: Source, *, namespace: str = "", patience: float = PATIENCE) -> None:
         """A store that asks with the credentials of ``source``, in their namespace unless one is given.
 
-        Raises :class:`~whereabouts.stores.kube_access.AccessError`.
+        ``patience`` is for how many seconds the API server may be away before a request gives up. Raises
+        :class:`~whereabouts.stores.kube_access.AccessError`.
         """
-        self.resources = Resources(ApiClient(source), namespace)
+        self.resources = Resources(ApiClient(source, patience=patience), namespace)
         self._memory = Memory()
         self.remembered_hints: RememberedHints = self._memory
 

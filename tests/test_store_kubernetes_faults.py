@@ -1,0 +1,335 @@
+"""Every request of ADD and DEL fails in turn, in every way an API server or a network can."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from whereabouts.deadline import Deadline, DeadlineExceeded
+from whereabouts.errors import WhereaboutsError
+from whereabouts.store import Conflict, StoreError, Unavailable, Unsettled
+from whereabouts.stores import kube_api
+from whereabouts.stores.kube_access import AccessError, from_kubeconfig, from_pod
+from whereabouts.stores.kube_api import Refused, Request
+from whereabouts.stores.kubernetes import KubernetesStore
+
+from .api_double import ApiDouble, Asked, Fault, api_double
+from .api_server import kubeconfig
+from .faults import Killed
+from .kube_requests import recorded
+from .kubernetes_contract import fill, free
+from .store_contract import KEY, SOON, add, allocations, block_with, delete, demand, pod
+
+BOTH = demand("10.0.0.0/22", "fd00::/64")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_api, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(kube_api, "ATTEMPT", 0.3)
+
+
+@pytest.fixture
+def server() -> Iterator[ApiDouble]:
+    with api_double() as double:
+        yield double
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[str], KubernetesStore]]:
+    """Opens stores, by the paths of kubeconfigs, that are closed in the end."""
+    with ExitStack() as stack:
+
+        def opened(path: str) -> KubernetesStore:
+            store = KubernetesStore(from_kubeconfig(path), patience=2.0)
+            stack.callback(store.close)
+            return store
+
+        yield opened
+
+
+@pytest.fixture
+def open_store(
+    server: ApiDouble, tmp_path: Path, opened: Callable[[str], KubernetesStore]
+) -> Callable[[], KubernetesStore]:
+    path = kubeconfig(tmp_path / "kubeconfig", server.server, server.namespace())
+    return lambda: opened(path)
+
+
+def only(number: int, fault: Fault) -> Callable[[Asked], Fault | None]:
+    """Let the request of that number fail, counted from now on."""
+    count = itertools.count()
+    return lambda _: fault if next(count) == number else None
+
+
+PASSING = {
+    "500": Fault(500),
+    "503": Fault(503, retry_after="0"),
+    "504": Fault(504),
+    "429": Fault(429, retry_after="0"),
+    "reset": Fault(0),
+    "500 though it was done": Fault(500, after=True),
+    "504 though it was done": Fault(504, after=True),
+    "cut though it was done": Fault(0, after=True),
+    "answered too late": Fault(504, after=True, seconds=0.4),
+}
+LASTING = {"403": Fault(403), "400": Fault(400), "422": Fault(422), "413": Fault(413)}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_passes_is_waited_out_and_what_was_done_is_not_done_twice(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore], name: str
+) -> None:
+    for at in itertools.count():
+        one, two = open_store(), open_store()
+        server.objects.clear()
+        fill(one, "10.0.0.0", free=1)
+        add(two, BOTH, pod(1))
+        server.asked.clear()
+        server.fault = only(at, PASSING[name])
+        given = [add(one, BOTH, pod(n)) for n in (2, 3)]
+        free(two, BOTH, pod(100_000 + 7), "10.0.0.7")
+        given.append(add(one, BOTH, pod(4)))
+        reached = len(server.asked) > at
+        server.fault = lambda _: None
+        assert given == [
+            ["10.0.1.1", "fd00::2"],
+            ["10.0.1.2", "fd00::3"],
+            ["10.0.0.7", "fd00::4"],
+        ], f"at request {at}: {server.asked[at]}"
+        for n in (1, 2, 3, 4):
+            delete(one, BOTH, pod(n))
+        left = {address for address, ref in allocations(one)}
+        assert left == {f"10.0.0.{n}" for n in range(1, 255)} - {"10.0.0.7"}
+        one.close()
+        two.close()
+        if not reached:
+            break
+    assert at > 12
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_is_refused_fails_the_call_and_leaves_nothing_behind(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore], name: str
+) -> None:
+    for at in itertools.count():
+        server.objects.clear()
+        store = open_store()
+        server.asked.clear()
+        server.fault = only(at, LASTING[name])
+        try:
+            add(store, BOTH, pod(1))
+            delete(store, BOTH, pod(1))
+        except StoreError as error:
+            assert isinstance(error, Refused), error  # noqa: PT017
+        reached = len(server.asked) > at
+        server.fault = lambda _: None
+        delete(store, BOTH, pod(1))
+        assert allocations(store) == [], f"at request {at}"
+        store.close()
+        if not reached:
+            break
+    assert at > 5
+
+
+def test_a_process_that_dies_at_any_request_loses_nothing_that_the_runtimes_delete_does_not_give_back(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore]
+) -> None:
+    for at in itertools.count():
+        server.objects.clear()
+        dying, next_one = open_store(), open_store()
+        fill(next_one, "10.0.0.0", free=1)
+        settled = sorted(allocations(next_one))
+        number = itertools.count()
+
+        def die(_: Request, number: Iterator[int] = number, at: int = at) -> None:
+            if next(number) == at:
+                raise Killed
+
+        died = False
+        with recorded(dying, die):
+            try:
+                add(dying, BOTH, pod(1))
+                add(dying, BOTH, pod(2))
+                delete(dying, BOTH, pod(1))
+            except Killed:
+                died = True
+        for n in (1, 2):
+            delete(next_one, BOTH, pod(n))
+        assert sorted(allocations(next_one)) == settled
+        if not died:
+            break
+    assert at > 8
+
+
+# ------------------------------------------------------------------ one by one
+
+
+def test_a_write_whose_answer_was_lost_is_unsettled_only_if_it_may_have_been_done(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore]
+) -> None:
+    store = open_store()
+    server.fault = only(0, Fault(0, after=True))
+    with pytest.raises(Unsettled):
+        store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    stored = store.read_block(KEY, Deadline(SOON), fresh=True)
+    assert stored is not None
+    assert stored.trusted() == block_with(KEY, 1)
+    server.fault = only(0, Fault(0))
+    store.write_block(KEY, stored, block_with(KEY, 1, 2), Deadline(SOON))
+
+
+def test_an_api_server_that_is_away_is_unavailable_after_some_patience(
+    tmp_path: Path, opened: Callable[[str], KubernetesStore]
+) -> None:
+    store = opened(kubeconfig(tmp_path / "k", "http://127.0.0.1:1", "ns"))
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1 cannot be reached"):
+        store.read_block(KEY, Deadline(SOON))
+    with pytest.raises(Unavailable):
+        store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+
+
+def test_the_deadline_of_the_call_bounds_every_wait(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore]
+) -> None:
+    store = open_store()
+    server.fault = lambda _: Fault(429, retry_after="30")
+    with pytest.raises(DeadlineExceeded, match="429"):
+        store.read_block(KEY, Deadline(0.2))
+    server.fault = lambda _: Fault(504, after=True, seconds=0.5)
+    with pytest.raises((Unsettled, DeadlineExceeded)):
+        store.write_block(KEY, None, block_with(KEY, 1), Deadline(0.2))
+
+
+def test_retry_after_is_kept_to(server: ApiDouble, open_store: Callable[[], KubernetesStore]) -> None:
+    waits: list[float] = []
+    deadline = Deadline(SOON, sleep=waits.append)
+    server.fault = only(0, Fault(429, retry_after="3"))
+    open_store().read_block(KEY, deadline)
+    assert len(waits) == 1
+    assert 3.0 <= waits[0] <= 4.5
+
+
+def test_a_token_that_was_rotated_is_read_again(
+    server: ApiDouble, tmp_path: Path, opened: Callable[[str], KubernetesStore]
+) -> None:
+    server.token = "old"
+    path = tmp_path / "kubeconfig"
+    store = opened(kubeconfig(path, server.server, "ns", "old"))
+    assert store.read_block(KEY, Deadline(SOON)) is None
+    server.token = "new"
+    kubeconfig(path, server.server, "ns", "new")
+    assert store.read_block(KEY, Deadline(SOON)) is None
+    server.token = "never told"
+    with pytest.raises(Unavailable, match="401"):
+        store.read_block(KEY, Deadline(SOON))
+
+
+def test_a_list_whose_pages_expire_begins_again(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whereabouts.stores import kube_resources
+
+    monkeypatch.setattr(kube_resources, "PAGE", {True: 2, False: 2})
+    store = open_store()
+    for n in range(7):
+        add(store, demand(f"10.{n}.0.0/24"), pod(n))
+    expired = itertools.count()
+
+    def compact_once(asked: Asked) -> None:
+        if "continue" in asked.query and next(expired) == 1:
+            server.compact()
+
+    server.fault = compact_once
+    assert [str(stored.key.cidr) for stored in store.blocks(Deadline(SOON))] == [
+        f"10.{n}.0.0/24" for n in range(7)
+    ]
+    assert next(expired) > 2
+
+
+def test_a_cluster_without_the_custom_resources_is_told_apart(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore]
+) -> None:
+    server.kinds.clear()
+    with pytest.raises(StoreError, match="apply the custom resource definitions in deploy/crds"):
+        add(open_store(), BOTH, pod(1))
+
+
+def test_a_damaged_block_is_kept_as_it_is(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore]
+) -> None:
+    store = open_store()
+    add(store, BOTH, pod(1))
+    ((_, _, name),) = [key for key in server.objects if key[2] == "10.0.0.0"]
+    (content,) = [content for key, content in server.objects.items() if key[2] == name]
+    content["metadata"]["annotations"]["whereabouts.cni.cncf.io/allocated"] = "g1:AAAA"
+    content["metadata"]["resourceVersion"] = "7"
+    before = dict(content["metadata"])
+    assert add(store, BOTH, pod(2)) == ["10.0.1.1", "fd00::2"]
+    assert content["metadata"] == before
+    with pytest.raises(WhereaboutsError, match=r"block 10\.0\.0\.0"):
+        delete(store, BOTH, pod(1))
+
+
+def test_what_others_wrote_into_an_object_stays(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore]
+) -> None:
+    store = open_store()
+    add(store, BOTH, pod(1))
+    (content,) = [content for key, content in server.objects.items() if key[2] == "10.0.0.0"]
+    content["metadata"]["annotations"]["example.com/note"] = "mine"
+    content["metadata"]["labels"]["team"] = "blue"
+    add(store, BOTH, pod(2))
+    (content,) = [content for key, content in server.objects.items() if key[2] == "10.0.0.0"]
+    assert content["metadata"]["annotations"]["example.com/note"] == "mine"
+    assert content["metadata"]["labels"]["team"] == "blue"
+    assert "managedFields" not in content["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "no YAML|holds no mapping"),
+        ("[]", "holds no mapping"),
+        ('{"current-context": "x"}', "namespace not present in context"),
+        (
+            '{"current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "c"}}]}',
+            "'c' is not among",
+        ),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(content)
+    with pytest.raises(AccessError, match=f"{path}.*({said})"):
+        from_kubeconfig(str(path))()
+
+
+def test_the_installers_kubeconfig_is_read(tmp_path: Path) -> None:
+    from whereabouts.install.credentials import Credentials
+    from whereabouts.install.kubeconfig import kubeconfig_text
+
+    path = tmp_path / "kubeconfig"
+    path.write_text(kubeconfig_text("https://10.0.0.1:443", "cni", Credentials(token="t0k", authority=None)))
+    access = from_kubeconfig(str(path))()
+    assert access[:3] == ("https://10.0.0.1:443", "cni", "Bearer t0k")
+    assert not access.verify
+
+
+def test_a_pods_own_credentials_are_read(tmp_path: Path) -> None:
+    for name, text in {"token": "abc\n", "ca.crt": "", "namespace": "here"}.items():
+        (tmp_path / name).write_text(text)
+    environment = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
+    access = from_pod(str(tmp_path), environment)()
+    assert access[:3] == ("https://[fd00::1]:443", "here", "Bearer abc")
+    with pytest.raises(AccessError, match="runs in no pod"):
+        from_pod(str(tmp_path), {})()
+
+
+def test_a_conflict_is_a_conflict(server: ApiDouble, open_store: Callable[[], KubernetesStore]) -> None:
+    one, two = open_store(), open_store()
+    one.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    with pytest.raises(Conflict):
+        two.write_block(KEY, None, block_with(KEY, 2), Deadline(SOON))
