@@ -13,8 +13,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 EXTENSIONS = [
-    Extension("whereabouts._bitmap", ["whereabouts/_bitmap.pyx"], extra_compile_args=["-O3"]),
-    Extension("whereabouts._codec", ["whereabouts/_codec.pyx"], extra_compile_args=["-O3"]),
+    Extension(f"whereabouts.{name}", [f"whereabouts/{name}.pyx"], extra_compile_args=["-O3", "-g0"])
+    for name in ("_bitmap", "_codec")
 ]
 
 NATIVE_SOURCE = "whereabouts/native/whereabouts.c"
@@ -29,6 +29,11 @@ NO_COMPILER = """whereabouts is built with a C compiler, and none was found. Ins
   Fedora:          dnf install gcc python3-devel musl-gcc
   Alpine:          apk add gcc musl-dev python3-dev
 or name yours in the environment variable CC."""
+
+NO_HEADERS = """whereabouts is built against the headers of this Python, and there is no {header}. Install them:
+  Debian, Ubuntu:  apt-get install python3-dev
+  Fedora:          dnf install python3-devel
+  Alpine:          apk add python3-dev"""
 
 NOT_STATIC = """the native plugin is linked dynamically, because there is no static C library (Debian, Ubuntu:
 musl-tools; Fedora: musl-gcc or glibc-static). It then runs only on hosts with the C library of this one."""
@@ -52,6 +57,9 @@ class BuildExtensionsAndPlugin(build_ext):
         compilers = c_compilers()
         if not compilers:
             raise CompileError(NO_COMPILER)
+        header = Path(sysconfig.get_path("include"), "Python.h")
+        if not header.exists():
+            raise CompileError(NO_HEADERS.format(header=header))
         super().run()
         in_place = self.inplace or self.editable_mode
         self.build_plugin(compilers, Path("." if in_place else self.build_lib, NATIVE_PROGRAM))

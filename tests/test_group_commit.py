@@ -1,7 +1,7 @@
 """Group commit: one write for many, each with its own outcome."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -83,8 +83,10 @@ class Burst:
 
 
 @pytest.fixture
-def burst(tmp_path: Path) -> Burst:
-    return Burst(tmp_path)
+def burst(tmp_path: Path) -> Iterator[Burst]:
+    burst = Burst(tmp_path)
+    yield burst
+    burst.store.close()
 
 
 def test_changes_that_wait_are_stored_by_one_write_in_order_of_arrival(burst: Burst) -> None:
