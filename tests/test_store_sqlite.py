@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from whereabouts.block import BlockKey
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.store import StoreDamaged, Unavailable
-from whereabouts.stores.sqlite import SqliteStore
+from whereabouts.stores.sqlite import LISTED, SqliteStore
 
 from .store_contract import KEY, SOON, StoreContract, add, block_with, demand, pod
+
+BEHIND = KEY._replace(base=KEY.base + 256)
 
 
 class TestSqlite(StoreContract):
@@ -39,6 +42,34 @@ def test_what_was_reported_is_in_the_log_before_the_call_returns(tmp_path: Path)
     (mode,) = store._connection.execute("PRAGMA journal_mode").fetchone()
     (synchronous,) = store._connection.execute("PRAGMA synchronous").fetchone()
     assert (mode, synchronous) == ("wal", 2)
+    store.close()
+
+
+def test_a_listing_that_is_not_read_to_its_end_leaves_reads_fresh_and_writes_possible(tmp_path: Path) -> None:
+    mine, other = (SqliteStore(str(tmp_path / "w.db"), Deadline(SOON)) for _ in range(2))
+    mine.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    mine.write_block(BEHIND, None, block_with(BEHIND, 1), Deadline(SOON))
+    listing = mine.bitmaps(KEY.space, 4, KEY.base, BEHIND.base, Deadline(SOON))
+    assert next(listing)[0] == KEY
+    before = other.read_block(KEY, Deadline(SOON))
+    other.write_block(KEY, before, block_with(KEY, 1, 2), Deadline(SOON))
+    stored = mine.read_block(KEY, Deadline(SOON))
+    assert stored is not None and stored.block == block_with(KEY, 1, 2)
+    mine.write_block(KEY, stored, block_with(KEY, 1, 2, 3), Deadline(SOON))
+    assert [key for key, _ in listing] == [BEHIND]
+    mine.close()
+    other.close()
+
+
+def test_a_listing_of_many_blocks_is_whole_and_in_order(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    keys = [BlockKey(KEY.space, 4, KEY.base + 256 * n) for n in range(2 * LISTED + 1)]
+    store._connection.execute("PRAGMA synchronous = OFF")
+    for key in keys:
+        store.write_block(key, None, block_with(key, 1), Deadline(SOON))
+    for last in (keys[-1].base, keys[LISTED - 1].base, keys[LISTED].base):
+        listed = [key for key, _ in store.bitmaps(KEY.space, 4, KEY.base, last, Deadline(SOON))]
+        assert listed == [key for key in keys if key.base <= last]
     store.close()
 
 

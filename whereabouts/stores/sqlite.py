@@ -57,6 +57,8 @@ _KEY = "network_name, own_range, version, base"
 _TRANSIENT = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _BUSY_PAUSE = 0.02
+LISTED = 256
+"""Blocks whose bitmaps are read at once."""
 
 
 class SqliteStore:
@@ -148,13 +150,19 @@ class SqliteStore:
         """See :class:`~whereabouts.store.Store`."""
         query = (
             "SELECT base, bitmap FROM blocks WHERE network_name = ? AND own_range = ? AND version = ?"
-            " AND base BETWEEN ? AND ? ORDER BY base"
+            " AND base BETWEEN ? AND ? ORDER BY base LIMIT ?"
         )
-        values = (*space, version, _sortable(first), _sortable(last))
-        with self._translated(deadline):
-            rows = self._connection.execute(query, values)
+        while True:
+            # Each part to its end: with a query under way the connection would go on reading, and write
+            # upon, the file as it was when that began.
+            with self._translated(deadline):
+                values = (*space, version, _sortable(first), _sortable(last), LISTED)
+                rows = self._connection.execute(query, values).fetchall()
             for base, bitmap in rows:
                 yield BlockKey(space, version, int.from_bytes(base)), _bitmap(bitmap)
+            if len(rows) < LISTED:
+                return
+            first = int.from_bytes(rows[-1][0]) + 1
 
     def blocks_of_pod(self, pod_ref: str, ifname: str, deadline: Deadline) -> Collection[BlockKey]:
         """See :class:`~whereabouts.store.Store`; none is missing here."""
