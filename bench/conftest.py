@@ -3,6 +3,9 @@
 A benchmark takes part when its ``extra_info`` has an ``entry``, the name of what is measured; those of a
 group are compared. ``bytes`` in the ``extra_info`` are compared too. The ratios are those of the fastest
 rounds: what else runs on the machine makes a round slower, never faster.
+
+Where a benchmark's rivals took turns with it, its ``extra_info`` has ``beside``: their names and medians in
+seconds. Then medians are compared.
 """
 
 from collections import defaultdict
@@ -21,6 +24,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for benchmark in session.benchmarks if session else ():
         if "entry" in benchmark.extra_info and not benchmark.has_error:
             groups[benchmark.group][benchmark.extra_info["entry"]] = benchmark
+    _write_beside(terminalreporter, session)
     comparable = {group: entries for group, entries in groups.items() if BASE in entries and len(entries) > 1}
     if not comparable:
         return
@@ -30,6 +34,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         base = entries.pop(BASE)
         ratios = "  ".join(f"{name} {_ratio(other, base)}" for name, other in entries.items())
         terminalreporter.write_line(f"{group:{width}}  {ratios}")
+
+
+def _write_beside(terminalreporter: pytest.TerminalReporter, session: Any) -> None:
+    """The medians of benchmarks whose rivals took turns with them."""
+    timed = [one for one in (session.benchmarks if session else ()) if "beside" in one.extra_info]
+    if not timed:
+        return
+    terminalreporter.section("medians in ms of what took turns, and the ratio of the first to each other")
+    for benchmark in timed:
+        own = benchmark["median"]
+        others = "  ".join(
+            f"{name} {seconds * 1e3:.2f} ({own / seconds:.2f})"
+            for name, seconds in benchmark.extra_info["beside"].items()
+        )
+        terminalreporter.write_line(f"{benchmark.name} {own * 1e3:.2f}  {others}")
 
 
 def _ratio(other: Any, base: Any) -> str:
