@@ -17,8 +17,10 @@ from whereabouts.block import Block, BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
 from whereabouts.stores.kube_api import Request
+from whereabouts.stores.kube_status import write_usage
 from whereabouts.stores.kubernetes import KubernetesStore
 
+from .api_server import items
 from .kube_requests import recorded
 from .store_contract import (
     SOON,
@@ -121,6 +123,26 @@ class KubernetesContract(StoreContract):
             ]
         assert requests.lists == []
         assert len(requests) <= 10
+
+    # ---------------------------------------------------------------- status
+
+    def test_the_status_of_a_pool_is_written_where_it_differs(
+        self, stores: Callable[[int], list[KubernetesStore]], server: Any
+    ) -> None:
+        (store,) = stores(1)
+        fill(store, "10.0.0.0")
+        add(store, WIDE, pod(1))
+        add(store, demand("fd00::/64"), pod(2))
+        assert write_usage(store, Deadline(SOON)) == 2
+        assert write_usage(store, Deadline(SOON)) == 0
+        statuses = {
+            content["metadata"]["name"]: content["status"]
+            for content in items(server, store.resources.namespace, "ippools")
+        }
+        assert statuses == {
+            "10.0.0.0-16": {"capacity": 65279, "allocated": 256, "free": 65023},
+            "fd00---64": {"capacity": str(2**64 - 2), "allocated": 1, "free": str(2**64 - 3)},
+        }
 
     # ----------------------------------------------------------------- order
 

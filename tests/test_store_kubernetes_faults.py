@@ -16,7 +16,7 @@ from whereabouts.stores.kube_api import Refused, Request
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_double import ApiDouble, Asked, Fault, api_double
-from .api_server import kubeconfig
+from .api_server import kubeconfig, resources
 from .faults import Killed
 from .kube_requests import recorded
 from .kubernetes_contract import fill, free
@@ -160,6 +160,38 @@ def test_a_process_that_dies_at_any_request_loses_nothing_that_the_runtimes_dele
             delete(next_one, BOTH, pod(n))
         assert sorted(allocations(next_one)) == settled
         if not died:
+            break
+    assert at > 8
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_an_adoption_waits_out_what_passes(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore], name: str
+) -> None:
+    for at in itertools.count():
+        server.objects.clear()
+        store = open_store()
+        allocations_of_go = {str(n): {"id": f"{n:x}", "podref": f"default/go-{n}"} for n in (1, 2, 300)}
+        pool = {
+            "apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
+            "kind": "IPPool",
+            "metadata": {"name": "10.0.0.0-22"},
+            "spec": {"range": "10.0.0.0/22", "allocations": allocations_of_go},
+        }
+        assert server.call("POST", resources(store.resources.namespace, "ippools"), pool).status == 201
+        server.asked.clear()
+        server.fault = only(at, PASSING[name])
+        assert add(store, demand("10.0.0.0/22"), pod(9)) == ["10.0.0.3"]
+        reached = len(server.asked) > at
+        server.fault = lambda _: None
+        assert sorted(allocations(store)) == [
+            ("10.0.0.1", "default/go-1"),
+            ("10.0.0.2", "default/go-2"),
+            ("10.0.0.3", "default/pod-9"),
+            ("10.0.1.44", "default/go-300"),
+        ]
+        assert store.clashes == []
+        if not reached:
             break
     assert at > 8
 

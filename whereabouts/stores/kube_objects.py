@@ -10,6 +10,7 @@ from __future__ import annotations
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64, crc32
 from ipaddress import ip_address, ip_network
+from time import gmtime, strftime
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import TAG, CodecError, decode
@@ -249,3 +250,8 @@ def read_withdrawn(metadata: Any) -> int:
     """The number of a pool's last taking-back of hints; 0 where there was none."""
     text = (metadata.get("annotations") or {}).get(WITHDRAWN) or ""
     return int(text) if text.isdecimal() else 0
+
+
+def timestamp(seconds: float) -> str:
+    """A time as Kubernetes writes it."""
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))

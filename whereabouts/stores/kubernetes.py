@@ -16,15 +16,19 @@ from time import monotonic, time
 
 from whereabouts._bitmap import Bitmap
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
+from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import Conflict, RememberedHints, StoredBlock, StoredPool, StoreError, Unsettled
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import Source
+from whereabouts.stores.kube_adoption import Adoption, Clash, post_event
 from whereabouts.stores.kube_api import PATIENCE, ApiClient, NotFound
 from whereabouts.stores.kube_memory import KnownBlock, KnownPool, Memory
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, BlockMarks, Marks
+from whereabouts.stores.kube_reservations import Reservations, given_and_freed
 from whereabouts.stores.kube_resources import Resources
+from whereabouts.stores.kube_upstream import allocations_of
 from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ READ_ONE_BY_ONE = 4
 """Up to so many blocks are read one by one rather than listed."""
 ANNOUNCED_AT_ONCE = 64
 """Blocks that one write of a pool calls exhausted; the others keep until the next search."""
+EVENT_SECONDS = 2.0
+"""How long an event may take: it is told once, and nothing rests on it."""
 _TOUCH_PAUSE = 0.02
 
 
@@ -45,14 +51,26 @@ class KubernetesStore:
     conflict_pause = 0.02
     concurrent = True
 
-    def __init__(self, source: Source, *, namespace: str = "", patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        namespace: str = "",
+        coexist_with_upstream: bool = False,
+        patience: float = PATIENCE,
+    ) -> None:
         """A store that asks with the credentials of ``source``, in their namespace unless one is given.
 
-        ``patience`` is for how many seconds the API server may be away before a request gives up. Raises
+        ``coexist_with_upstream`` keeps the Go plugin's reservations beside our records. ``patience`` is for
+        how many seconds the API server may be away before a request gives up. Raises
         :class:`~whereabouts.stores.kube_access.AccessError`.
         """
         self.resources = Resources(ApiClient(source, patience=patience), namespace)
         self._memory = Memory()
+        self._adoption = Adoption(self.resources, DirectCommitter(self), self._clashed)
+        self._reservations = Reservations(self.resources) if coexist_with_upstream else None
+        self.clashes: list[Clash] = []
+        """Addresses that this process saw given twice, by the Go plugin and by us."""
         self.remembered_hints: RememberedHints = self._memory
 
     def close(self) -> None:
@@ -82,15 +100,50 @@ class KubernetesStore:
     ) -> StoredBlock:
         """See :class:`~whereabouts.store.Store`."""
         try:
-            if previous is None:
-                return self._create_block(block, {}, deadline)
-            return self._patch_block(previous, block, deadline)
+            if self._reservations is not None and not key.space.own_range:
+                return self._write_reserved(self._reservations, key, previous, block, deadline)
+            return self._write_block(previous, block, deadline)
         except (Conflict, Unsettled):
             self._memory.forget_block(key.name)
             raise
         except NotFound as error:
             self._memory.forget_block(key.name)
             raise Conflict(f"block {key.name} was deleted") from error
+
+    def _write_block(self, previous: StoredBlock | None, block: Block, deadline: Deadline) -> StoredBlock:
+        if previous is None:
+            return self._create_block(block, {}, deadline)
+        return self._patch_block(previous, block, deadline)
+
+    def _write_reserved(
+        self,
+        reservations: Reservations,
+        key: BlockKey,
+        previous: StoredBlock | None,
+        block: Block,
+        deadline: Deadline,
+    ) -> StoredBlock:
+        """Reserve what is given, write the block, and release what is freed.
+
+        Where the Go plugin holds an address, that is what is written, and the caller chooses again.
+        """
+        before = previous.trusted() if previous else Block(key, {})
+        given, freed = given_and_freed(before, block)
+        made, foreign = reservations.reserve(key, given, deadline)
+        try:
+            if foreign:
+                for offset, holder in foreign:
+                    before = before.with_owner(offset, holder)
+                self._write_block(previous, before, deadline)
+                raise Conflict(f"{key.address(foreign[0][0])} is held by a pod of the Go plugin")
+            stored = self._write_block(previous, block, deadline)
+        except Unsettled:
+            raise  # it may have been done: a reservation too many is repaired, one too few is not
+        except BaseException:
+            reservations.drop(made, deadline)
+            raise
+        reservations.release(key, freed, deadline)
+        return stored
 
     def _create_block(self, block: Block, marks: BlockMarks, deadline: Deadline) -> StoredBlock:
         metadata = self.resources.create(BLOCKS, objects.new_block(block, marks), deadline)
@@ -169,6 +222,7 @@ class KubernetesStore:
         found = self._memory.blocks_of_attachment(container_id, ifname)
         if found is None:
             since = monotonic()
+            self._adopt_all(deadline)
             for stored in self.blocks(deadline):
                 if stored.block is not None:
                     self._memory.remember_owners(stored.block)
@@ -179,11 +233,15 @@ class KubernetesStore:
     # ------------------------------------------------------------------- pools
 
     def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
-        """See :class:`~whereabouts.store.Store`; from memory where it is there."""
-        known = self._memory.pool(objects.pool_name(key)) or self._get_pool(key, deadline)
+        """See :class:`~whereabouts.store.Store`; from memory where it is there.
+
+        An object of the Go plugin is no pool yet: :meth:`create_pool` adopts it.
+        """
+        known = self._memory.pool(objects.pool_name(key)) or self._get_pool(key, None, deadline)
         return None if known is None else known.stored
 
-    def _get_pool(self, key: PoolKey, deadline: Deadline) -> KnownPool | None:
+    def _get_pool(self, key: PoolKey, shared: bool | None, deadline: Deadline) -> KnownPool | None:
+        """Read a pool. One of the Go plugin is adopted if ``shared`` is not None, as what that says."""
         name = objects.pool_name(key)
         told = self._memory.told(name)
         content = self.resources.get(POOLS, name, deadline)
@@ -195,9 +253,31 @@ class KubernetesStore:
                 f"IPPool {name} is of another range than {key.range}: give one of the two networks another "
                 "network_name"
             )
-        if not objects.is_ours(content):
+        if not objects.is_ours(content) and shared is None:
             return None
+        if not objects.is_ours(content) or _allocations(content):
+            self._adoption.adopt(key, shared, deadline)
+            told = self._memory.told(name)
+            content = self.resources.get(POOLS, name, deadline)
+            if content is None or not objects.is_ours(content):
+                return None
         return self._seen_pool(key, content["metadata"], told)
+
+    def _adopt_all(self, deadline: Deadline) -> None:
+        """Adopt what the Go plugin left: who looks for an attachment may be looking for one of its."""
+        for content in self.resources.list(POOLS, deadline):
+            key = objects.key_of_pool(content)
+            if key is not None and _allocations(content):
+                self._adoption.adopt(key, None, deadline)
+
+    def adopt(self, key: PoolKey, deadline: Deadline) -> None:
+        """Adopt a pool of the Go plugin that no configuration has used yet."""
+        self._adoption.adopt(key, None, deadline)
+        self._memory.forget(key)
+
+    def _clashed(self, pool: str, clash: Clash) -> None:
+        self.clashes.append(clash)
+        post_event(self.resources, pool, clash, Deadline(EVENT_SECONDS))
 
     def _seen_pool(self, key: PoolKey, metadata: Any, told: int) -> KnownPool:
         withdrawn = max(told, objects.read_withdrawn(metadata))
@@ -214,7 +294,7 @@ class KubernetesStore:
         try:
             metadata = self.resources.create(POOLS, objects.new_pool(pool, annotations), deadline)
         except (Conflict, Unsettled):
-            known = self._get_pool(pool.key, deadline)
+            known = self._get_pool(pool.key, pool.shared, deadline)
             if known is None:
                 raise Conflict(f"pool {name} was deleted while it was being made") from None
             return known.stored
@@ -408,6 +488,12 @@ class KubernetesStore:
             self._memory.forget_block(key.name)
             return False
         return True
+
+
+def _allocations(content: Any) -> bool:
+    """Whether an object of a pool still has allocations of the Go plugin that can be read."""
+    key = objects.key_of_pool(content)
+    return key is not None and bool(allocations_of(key, content, 0))
 
 
 def _flagged(marks: BlockMarks, name: str) -> Marks:

@@ -16,7 +16,9 @@ def open_store(config: Config, deadline: Deadline) -> Store:
         from whereabouts.stores.kube_access import from_kubeconfig
         from whereabouts.stores.kubernetes import KubernetesStore
 
-        return KubernetesStore(from_kubeconfig(config.kubeconfig))
+        return KubernetesStore(
+            from_kubeconfig(config.kubeconfig), coexist_with_upstream=config.coexist_with_upstream
+        )
     if config.etcd is not None:
         return _open_etcd(config.etcd)
     from whereabouts.stores.sqlite import SqliteStore
@@ -44,4 +46,10 @@ def _open_etcd(config: EtcdConfig) -> Store:
 
 def store_identity(config: Config) -> tuple[object, ...]:
     """What tells one datastore from another: configurations with equal identities share one."""
-    return (config.datastore, config.local_path, config.kubeconfig, config.etcd)
+    return (
+        config.datastore,
+        config.local_path,
+        config.kubeconfig,
+        config.coexist_with_upstream,
+        config.etcd,
+    )

@@ -1,0 +1,303 @@
+"""Taking over what the Go plugin wrote, over the double and over a real API server alike."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whereabouts.deadline import Deadline
+from whereabouts.stores.kube_access import from_kubeconfig
+from whereabouts.stores.kube_adoption import CONFLICT
+from whereabouts.stores.kube_api import Request
+from whereabouts.stores.kube_migration import repair_reservations, to_blocks, to_upstream
+from whereabouts.stores.kubernetes import KubernetesStore
+
+from .api_double import ApiDouble
+from .api_server import ADMIN, ApiServer, items, kubeconfig, resources
+from .faults import Killed
+from .kube_requests import recorded
+from .store_contract import SOON, add, allocations, delete, demand, pod
+
+Server = ApiServer | ApiDouble
+MERGE = "application/merge-patch+json"
+
+
+class Cluster:
+    """A namespace in which the Go plugin has been at work."""
+
+    def __init__(self, server: Server, folder: Path, stack: ExitStack) -> None:
+        self.server = server
+        self.namespace = server.namespace()
+        self.path = kubeconfig(folder / "kubeconfig", server.server, self.namespace, ADMIN, server.authority)
+        self._stack = stack
+
+    def open(self, *, coexist: bool = False) -> KubernetesStore:
+        store = KubernetesStore(from_kubeconfig(self.path), coexist_with_upstream=coexist)
+        self._stack.callback(store.close)
+        return store
+
+    def write(self, plural: str, kind: str, name: str, spec: Any) -> None:
+        content = {
+            "apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        reply = self.server.call("POST", resources(self.namespace, plural), content)
+        assert reply.status == 201, reply.body
+
+    def pool(self, name: str, range_text: str, entries: dict[str, Any]) -> None:
+        self.write("ippools", "IPPool", name, {"range": range_text, "allocations": entries})
+
+    def reservation(self, name: str, **spec: str) -> None:
+        self.write("overlappingrangeipreservations", "OverlappingRangeIPReservation", name, spec)
+
+    def allocate(self, pool_name: str, entries: dict[str, Any]) -> None:
+        patch = {"spec": {"allocations": entries}}
+        reply = self.server.call("PATCH", resources(self.namespace, "ippools", pool_name), patch, MERGE)
+        assert reply.status == 200, reply.body
+
+    def map_of(self, pool_name: str) -> Any:
+        return self.server.call("GET", resources(self.namespace, "ippools", pool_name)).body["spec"][
+            "allocations"
+        ]
+
+    def reservations(self) -> dict[str, str]:
+        found = items(self.server, self.namespace, "overlappingrangeipreservations")
+        return {content["metadata"]["name"]: content["spec"].get("podref", "") for content in found}
+
+
+def entry(number: int, **others: str) -> dict[str, str]:
+    return {"id": f"{number:064x}", "podref": f"default/go-{number}", "ifname": "net1", **others}
+
+
+def of(number: int) -> Any:
+    """The owner whose DEL the runtime sends for an allocation of the Go plugin."""
+    return pod(0)._replace(container_id=f"{number:064x}", pod_ref=f"default/go-{number}")
+
+
+class AdoptionContract:
+    """Subclasses' modules give the fixture ``server``."""
+
+    @pytest.fixture
+    def cluster(self, server: Server, tmp_path: Path) -> Iterator[Cluster]:
+        with ExitStack() as stack:
+            yield Cluster(server, tmp_path, stack)
+
+    def test_a_large_pool_is_adopted_on_first_use(self, cluster: Cluster) -> None:
+        gaps = {77, 300, 4000}
+        entries = {str(n): entry(n) for n in range(1, 5004) if n not in gaps}
+        assert len(entries) == 5000
+        cluster.pool("10.0.0.0-16", "10.0.0.0/16", entries)
+        store, wanted = cluster.open(), demand("10.0.0.0/16", allow_dot_zero=True)
+        assert add(store, wanted, pod(1)) == ["10.0.0.77"]
+        assert add(store, wanted, pod(2)) == ["10.0.1.44"]
+        assert cluster.map_of("10.0.0.0-16") == {}
+        assert len(allocations(store)) == 5002
+        assert delete(cluster.open(), wanted, of(2000)) == ["10.0.7.208"]
+        assert add(store, wanted, pod(3)) == ["10.0.7.208"]
+
+    def test_a_delete_finds_what_nobody_has_adopted_yet(self, cluster: Cluster) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {"1": entry(1), "2": entry(2)})
+        cluster.reservation("10.0.0.1", podref="default/go-1", ifname="net1")
+        store, wanted = cluster.open(), demand("10.0.0.0/24")
+        assert delete(store, wanted, of(1)) == ["10.0.0.1"]
+        assert allocations(store) == [("10.0.0.2", "default/go-2")]
+
+    def test_a_pod_of_the_go_plugin_keeps_its_address(self, cluster: Cluster) -> None:
+        cluster.pool(
+            "blue-fd00---64", "fd00::/64", {"5": entry(5), "6": {"id": "x", "podref": "default/old"}}
+        )
+        store, wanted = cluster.open(), demand("fd00::/64", network_name="blue")
+        again = of(5)._replace(container_id="f" * 64)
+        assert add(store, wanted, again) == ["fd00::5"]
+        assert delete(store, wanted, again) == ["fd00::5"]
+        assert delete(store, wanted, pod(9)._replace(container_id="x")) == ["fd00::6"]
+
+    def test_offsets_count_from_the_address_as_it_is_written(self, cluster: Cluster) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.8/24", {"3": entry(3)})
+        assert add(cluster.open(), demand("10.0.0.0/24", start="10.0.0.11"), pod(1)) == ["10.0.0.12"]
+
+    def test_what_cannot_be_read_is_left_where_it_is(self, cluster: Cluster) -> None:
+        strange = {"18446463705355360228": entry(1), "x": entry(2), "-4": entry(3), "900": entry(4)}
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {"1": entry(9), **strange})
+        assert add(cluster.open(), demand("10.0.0.0/24"), pod(1)) == ["10.0.0.2"]
+        assert cluster.map_of("10.0.0.0-24") == strange
+
+    def test_old_forms_without_pod_or_interface_are_adopted(self, cluster: Cluster) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {"1": {"id": "abc"}})
+        store, wanted = cluster.open(), demand("10.0.0.0/24")
+        assert add(store, wanted, pod(1)) == ["10.0.0.2"]
+        assert delete(store, wanted, pod(2)._replace(container_id="abc")) == ["10.0.0.1"]
+
+    def test_later_allocations_of_a_go_node_are_adopted_again(self, cluster: Cluster) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {"1": entry(1)})
+        wanted = demand("10.0.0.0/24")
+        assert add(cluster.open(), wanted, pod(1)) == ["10.0.0.2"]
+        cluster.allocate("10.0.0.0-24", {"3": entry(3)})
+        assert add(cluster.open(), wanted, pod(2)) == ["10.0.0.4"]
+        assert cluster.map_of("10.0.0.0-24") == {}
+
+    def test_an_address_that_both_sides_gave_is_told_and_stays_taken(self, cluster: Cluster) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {})
+        wanted = demand("10.0.0.0/24")
+        add(cluster.open(), wanted, pod(1))
+        cluster.allocate("10.0.0.0-24", {"1": entry(7)})
+        store = cluster.open()
+        assert add(store, wanted, pod(2)) == ["10.0.0.2"]
+        (clash,) = store.clashes
+        assert (
+            "10.0.0.1 is used by default/pod-1 net1, and the Go plugin gave it to default/go-7"
+            in clash.sentence()
+        )
+        for owner in (pod(1), of(7)):
+            assert delete(store, wanted, owner) == []
+        (record,) = [owner for _, owner in next(store.blocks(Deadline(SOON))).trusted() if not owner.pod_ref]
+        assert record.container_id.startswith(CONFLICT)
+        assert add(cluster.open(), wanted, pod(3)) == ["10.0.0.3"]
+
+    def test_the_first_user_says_whether_a_range_overlaps(self, cluster: Cluster) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {"1": entry(1)})
+        cluster.reservation("10.0.0.2", podref="default/elsewhere")
+        store = cluster.open()
+        assert add(store, demand("10.0.0.0/24", shared=False), pod(1)) == ["10.0.0.2"]
+        assert add(store, demand("10.0.0.0/25"), pod(2)) == ["10.0.0.1"]
+
+    def test_reservations_of_other_pools_are_honoured_and_their_pools_adopted_later(
+        self, cluster: Cluster
+    ) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {})
+        cluster.pool("10.0.0.0-25", "10.0.0.0/25", {"1": entry(1), "2": entry(2)})
+        cluster.reservation("10.0.0.1", podref="default/go-1", ifname="net1")
+        cluster.reservation("10.0.0.2", podref="default/go-2", ifname="net1")
+        store = cluster.open()
+        assert add(store, demand("10.0.0.0/24"), pod(1)) == ["10.0.0.3"]
+        assert add(store, demand("10.0.0.0/25"), pod(2)) == ["10.0.0.4"]
+        assert store.clashes == []
+        assert delete(cluster.open(), demand("10.0.0.0/25"), of(1)) == ["10.0.0.1"]
+
+    def test_a_kill_at_any_request_of_an_adoption_loses_nothing(self, cluster: Cluster) -> None:
+        for at in itertools.count():
+            range_text, name = f"10.{at}.0.0/22", f"10.{at}.0.0-22"
+            cluster.pool(name, range_text, {str(n): entry(1000 * at + n) for n in (1, 2, 300, 600)})
+            dying, wanted = cluster.open(), demand(range_text)
+            number = itertools.count()
+
+            def die(_: Request, number: Iterator[int] = number, at: int = at) -> None:
+                if next(number) == at:
+                    raise Killed
+
+            died = False
+            with recorded(dying, die):
+                try:
+                    add(dying, wanted, pod(at))
+                except Killed:
+                    died = True
+            if cluster.map_of(name):
+                assert len(cluster.map_of(name)) == 4
+            store = cluster.open()
+            assert add(store, wanted, pod(at)) == [f"10.{at}.0.3"]
+            held = {address for address, _ in allocations(store) if address.startswith(f"10.{at}.")}
+            assert held == {f"10.{at}.{rest}" for rest in ("0.1", "0.2", "0.3", "1.44", "2.88")}
+            if not died:
+                break
+        assert at > 8
+
+    def test_what_the_go_plugin_frees_during_an_adoption_is_free_afterwards(self, cluster: Cluster) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {"1": entry(1), "2": entry(2)})
+        store, wanted = cluster.open(), demand("10.0.0.0/24")
+        once = iter([None])
+
+        def free_one(request: Request) -> None:
+            if request.method == "PATCH" and "ippools" in request.path and next(once, 0) is None:
+                cluster.allocate("10.0.0.0-24", {"1": None})
+
+        with recorded(store, free_one):
+            assert add(store, wanted, pod(1)) == ["10.0.0.1"]
+
+    # ---------------------------------------------------------- side by side
+
+    def test_coexistence_keeps_a_reservation_for_each_address(self, cluster: Cluster) -> None:
+        store, wanted = cluster.open(coexist=True), demand("10.0.0.0/24", network_name="blue")
+        for n in range(3):
+            add(store, wanted, pod(n))
+        assert cluster.reservations() == {f"blue-10.0.0.{n + 1}": f"default/pod-{n}" for n in range(3)}
+        delete(store, wanted, pod(1))
+        assert set(cluster.reservations()) == {"blue-10.0.0.1", "blue-10.0.0.3"}
+        add(store, wanted, pod(0, sandbox="b"))
+        assert cluster.reservations()["blue-10.0.0.1"] == "default/pod-0"
+
+    def test_an_address_that_a_go_node_has_reserved_is_not_given(self, cluster: Cluster) -> None:
+        store, wanted = cluster.open(coexist=True), demand("10.0.0.0/24")
+        add(store, wanted, pod(1))
+        cluster.reservation("10.0.0.2", podref="default/go-2", ifname="net1")
+        assert add(store, wanted, pod(2)) == ["10.0.0.3"]
+        assert cluster.reservations()["10.0.0.2"] == "default/go-2"
+        assert ("10.0.0.2", "default/go-2") in allocations(store)
+
+    def test_a_write_that_conflicts_leaves_no_reservation_behind(self, cluster: Cluster) -> None:
+        one, two, wanted = cluster.open(coexist=True), cluster.open(coexist=True), demand("10.0.0.0/24")
+        add(one, wanted, pod(1))
+        add(two, wanted, pod(2))
+        add(one, wanted, pod(3))
+        assert cluster.reservations() == {f"10.0.0.{n}": f"default/pod-{n}" for n in (1, 2, 3)}
+
+    # -------------------------------------------------------- whole clusters
+
+    def test_a_cluster_is_moved_to_blocks_and_back(self, cluster: Cluster) -> None:
+        pools = {
+            "10.0.0.0-24": ("10.0.0.0/24", {"1": entry(1), "9": entry(9)}),
+            "blue-10.0.0.0-16": ("10.0.0.0/16", {"1": entry(21), "700": entry(22)}),
+            "fd00---64": ("fd00::/64", {"5": entry(31)}),
+        }
+        for name, (range_text, entries) in pools.items():
+            cluster.pool(name, range_text, entries)
+        for name, podref in (("10.0.0.1", "default/go-1"), ("10.0.0.9", "default/go-9")):
+            cluster.reservation(name, podref=podref, ifname="net1")
+        store = cluster.open()
+        planned = list(to_blocks(store, Deadline(SOON), dry_run=True))
+        assert {moved.pool: moved.allocations for moved in planned} == {
+            "10.0.0.0-24": 2,
+            "blue-10.0.0.0-16": 2,
+            "fd00---64": 1,
+        }
+        assert {name: cluster.map_of(name) for name in pools} == {name: one[1] for name, one in pools.items()}
+        assert list(to_blocks(store, Deadline(SOON))) == planned
+        assert all(cluster.map_of(name) == {} for name in pools)
+        assert list(to_blocks(store, Deadline(SOON))) == []
+        assert add(store, demand("10.0.0.0/16", network_name="blue"), pod(1)) == ["10.0.0.2"]
+
+        before = sorted(allocations(store))
+        planned = list(to_upstream(store, Deadline(SOON), dry_run=True))
+        assert sorted(allocations(store)) == before
+        assert list(to_upstream(store, Deadline(SOON))) == planned
+        assert allocations(store) == []
+        assert cluster.map_of("10.0.0.0-24") == pools["10.0.0.0-24"][1]
+        assert cluster.map_of("fd00---64") == pools["fd00---64"][1]
+        assert set(cluster.map_of("blue-10.0.0.0-16")) == {"1", "2", "700"}
+        assert cluster.reservations()["10.0.0.9"] == "default/go-9"
+        assert list(to_upstream(store, Deadline(SOON))) == []
+        assert [moved.allocations for moved in to_blocks(cluster.open(), Deadline(SOON))] == [2, 3, 1]
+
+    def test_what_the_go_plugin_could_not_hold_stays_in_blocks(self, cluster: Cluster) -> None:
+        store = cluster.open()
+        far = demand("fd00::/8", start="fd80::1")
+        add(store, far, pod(1))
+        add(store, demand("::/64", start="::5"), pod(2))
+        problems = {moved.pool: moved.problem for moved in to_upstream(store, Deadline(SOON))}
+        assert len(problems) == 2
+        assert all(problems.values())
+        assert len(allocations(store)) == 2
+
+    def test_a_repair_deletes_reservations_that_a_death_left(self, cluster: Cluster) -> None:
+        store, wanted = cluster.open(coexist=True), demand("10.0.0.0/24")
+        add(store, wanted, pod(1))
+        cluster.reservation("10.0.0.77", podref="default/dead")
+        cluster.pool("10.9.0.0-24", "10.9.0.0/24", {"4": entry(4)})
+        cluster.reservation("10.9.0.4", podref="default/go-4")
+        assert repair_reservations(store, Deadline(SOON), dry_run=True) == ["10.0.0.77"]
+        assert repair_reservations(store, Deadline(SOON)) == ["10.0.0.77"]
+        assert set(cluster.reservations()) == {"10.0.0.1", "10.9.0.4"}

@@ -1,0 +1,132 @@
+"""Sharing ranges with nodes that still run the Go plugin: a reservation for each address that we use.
+
+It is made before the address is written into its block and deleted after it was freed there, so that neither
+side gives what the other one has. A reservation of the Go plugin is honoured: its holder is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from time import time
+
+from whereabouts.addresses import Address
+from whereabouts.block import Block, BlockKey
+from whereabouts.deadline import Deadline
+from whereabouts.errors import WhereaboutsError
+from whereabouts.owners import Owner
+from whereabouts.store import Conflict, Unsettled
+from whereabouts.stores.kube_objects import GROUP, RESERVATIONS
+from whereabouts.stores.kube_resources import Resources
+from whereabouts.stores.kube_upstream import holder_of, reservation, reservation_name, same_holder
+
+OURS = {f"{GROUP}/made-for": "blocks"}
+"""Labels of reservations that we have made."""
+
+Given = tuple[int, Owner]
+"""An offset in a block, and who it is for."""
+
+
+class Reservations:
+    """Keeps reservations beside the owners in blocks."""
+
+    def __init__(self, resources: Resources) -> None:
+        """Reservations in the namespace of ``resources``."""
+        self._resources = resources
+
+    def reserve(
+        self, key: BlockKey, given: Sequence[Given], deadline: Deadline
+    ) -> tuple[list[str], list[Given]]:
+        """Reserve addresses of a block: the names of the reservations that were made, and what others hold.
+
+        Where it fails, what it made is deleted.
+        """
+        made: list[str] = []
+        foreign: list[Given] = []
+        try:
+            for offset, owner in given:
+                name = reservation_name(key.space.network_name, key.address(offset))
+                if name is None:
+                    continue  # the Go plugin cannot reserve it either, nor give it
+                holder = self._reserve(name, owner, made, deadline)
+                if holder is not None and not (
+                    holder.pod_ref == owner.pod_ref and same_holder(holder, owner)
+                ):
+                    foreign.append((offset, holder))
+        except BaseException:
+            self.drop(made, deadline)
+            raise
+        return made, foreign
+
+    def _reserve(self, name: str, owner: Owner, made: list[str], deadline: Deadline) -> Owner | None:
+        """Who has the reservation; None where it was made for ``owner`` just now."""
+        while True:
+            try:
+                self._resources.create(RESERVATIONS, reservation(name, owner, OURS), deadline)
+                made.append(name)
+                return None
+            except (Conflict, Unsettled):
+                content = self._resources.get(RESERVATIONS, name, deadline)
+            if content is not None:
+                return holder_of(content, owner.range, int(time()))
+
+    def drop(self, names: Sequence[str], deadline: Deadline) -> None:
+        """Delete reservations that were made for nothing. What cannot be deleted waits for a repair."""
+        grace = deadline.grace(5.0)
+        for name in names:
+            try:
+                self._resources.delete(RESERVATIONS, name, grace)
+            except (WhereaboutsError, Unsettled):
+                continue
+
+    def release(self, key: BlockKey, freed: Sequence[Given], deadline: Deadline) -> None:
+        """Delete the reservations of addresses that were freed, where they are of the same pod."""
+        for offset, owner in freed:
+            name = reservation_name(key.space.network_name, key.address(offset))
+            if name is not None:
+                try:
+                    self._release(name, owner, deadline)
+                except (WhereaboutsError, Unsettled):
+                    continue  # a repair finds it
+
+    def _release(self, name: str, owner: Owner, deadline: Deadline) -> None:
+        content = self._resources.get(RESERVATIONS, name, deadline)
+        if content is not None and (content.get("spec") or {}).get("podref") == owner.pod_ref:
+            self._resources.delete(RESERVATIONS, name, deadline, uid=content["metadata"]["uid"])
+
+    def listed(self, deadline: Deadline) -> Iterator[tuple[str, str, str]]:
+        """Name, UID and pod reference of every reservation."""
+        for content in self._resources.list(RESERVATIONS, deadline):
+            metadata = content["metadata"]
+            yield metadata["name"], metadata["uid"], (content.get("spec") or {}).get("podref") or ""
+
+
+def given_and_freed(before: Block, after: Block) -> tuple[list[Given], list[Given]]:
+    """The offsets that get another pod by a write, and those that lose theirs."""
+    given = [
+        (offset, owner)
+        for offset, owner in after
+        if (was := before.owner(offset)) is None or was.pod_ref != owner.pod_ref
+    ]
+    freed = [
+        (offset, owner)
+        for offset, owner in before
+        if (now := after.owner(offset)) is None or now.pod_ref != owner.pod_ref
+    ]
+    return given, freed
+
+
+def unaccounted(
+    listed: Sequence[tuple[str, str, str]], held: Mapping[tuple[str, Address], str]
+) -> Iterator[tuple[str, str]]:
+    """Name and UID of reservations whose address nobody of that pod holds.
+
+    ``held`` has the pod references by network name and address, of blocks and of the Go plugin's pools, read
+    after the reservations were listed.
+    """
+    expected = {
+        (reservation_name(network_name, address), pod_ref)
+        for (network_name, address), pod_ref in held.items()
+    }
+    for name, uid, pod_ref in listed:
+        if (name, pod_ref) not in expected:
+            yield name, uid
