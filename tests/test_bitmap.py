@@ -6,6 +6,7 @@ import pickle
 import random
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -546,6 +547,28 @@ def test_dense_leases_and_far_ones_fit_in_200_kib() -> None:
     for _ in range(1000):
         bitmap.set(chance.randrange(2**128))
     assert bitmap.nbytes < 200 * 1024
+
+
+def test_memory_is_given_back() -> None:
+    def live(seed: int) -> None:
+        chance = random.Random(seed)
+        bitmap = Bitmap()
+        for _ in range(300):
+            start = chance.choice([0, 2**40, 2**100]) + chance.randrange(20_000)
+            stop = start + chance.choice([1, 1, 64, 5000])
+            chance.choice([bitmap.set_range, bitmap.clear_range])(start, stop)
+            bitmap.allocate(start)
+        bitmap |= bitmap.copy() - Bitmap.from_offsets(range(5000))
+
+    tracemalloc.start()
+    try:
+        live(0)
+        before = tracemalloc.get_traced_memory()[0]
+        for seed in range(1, 20):
+            live(seed)
+        assert tracemalloc.get_traced_memory()[0] - before < 2000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.fixture

@@ -475,53 +475,62 @@ cdef bint lowest_free(Node* root, u128* at) noexcept:
     return True
 
 
-cdef uint64_t not_empty(Node* node) noexcept:
-    """The slots in which an offset is used."""
-    cdef uint64_t slots = 0
+cdef inline int used_slot(Node* node, int slot) noexcept:
+    """The first slot from ``slot`` on in which an offset is used; 64 if there is none."""
+    cdef uint64_t used
+    if is_wide(node):
+        while slot < 64 and node.body[slot] == EMPTY:
+            slot += 1
+        return slot
+    used = (node.full | node.body[0]) & (FULL << slot)
+    return lowest_bit(used) if used else 64
+
+
+cdef bint lowest_used(Node* root, u128* at) noexcept:
+    """Move ``at`` to the lowest used offset from there on; False if there is none.
+
+    Goes on from the root, as ``lowest_free`` does, where a node has nothing any more.
+    """
+    cdef Node* node = root
+    cdef Node* above = NULL
+    cdef u128 offset = at[0]
+    cdef uint64_t entry
     cdef int slot
-    if not is_wide(node):
-        return node.full | node.body[0]
-    for slot in range(64):
-        slots |= <uint64_t> (node.body[slot] != EMPTY) << slot
-    return slots
-
-
-cdef bint find_used(Node* node, u128* at) noexcept:
-    """Move ``at`` to the lowest used offset from there on in the node's span; False if there is none."""
-    cdef int slot = slot_of(node, at[0]), shift = shift_of(node)
-    cdef uint64_t entry, used = not_empty(node) & (FULL << slot)
-    cdef u128 first
-    cdef Node* child
-    while used:
-        slot = lowest_bit(used)
-        used &= used - 1
-        first = slot_first(node, slot)
-        if first > at[0]:
-            at[0] = first
-        entry = get(node, slot)
-        if shift == 6:
-            entry &= FULL << <int> (at[0] & 63)
-            if entry:
-                at[0] = (at[0] & ~<u128> 63) | <u128> lowest_bit(entry)
-                return True
+    while node != NULL:
+        if offset < first_of(node):
+            offset = first_of(node)
+        slot = used_slot(node, slot_of(node, offset)) if spans(node, offset) else 64
+        if slot == 64:
+            # Behind a node there may be more in the node above, but not in the slot that it is in.
+            if above == NULL:
+                return False
+            offset = slot_last(above, first_of(node)) + 1
+            node = root
+            above = NULL
+            if offset == 0:
+                return False
             continue
-        if entry == FULL:
+        if slot != slot_of(node, offset):
+            offset = slot_first(node, slot)
+        entry = get(node, slot)
+        if level_of(node) > 1:
+            if entry == FULL:
+                at[0] = offset
+                return True
+            above = node
+            node = as_node(entry)
+            continue
+        entry &= FULL << <int> (offset & 63)
+        if entry:
+            at[0] = (offset & ~<u128> 63) | <u128> lowest_bit(entry)
             return True
-        child = as_node(entry)
-        if at[0] < first_of(child):
-            at[0] = first_of(child)
-        if at[0] <= last_of(child) and find_used(child, at):
-            return True
+        offset = (offset | 63) + 1
+        if offset == 0:
+            return False
+        if not spans(node, offset):
+            node = root
+            above = NULL
     return False
-
-
-cdef inline bint lowest_used(Node* root, u128* at) noexcept:
-    """Move ``at`` to the lowest used offset from there on; False if there is none."""
-    if root == NULL or at[0] > last_of(root):
-        return False
-    if at[0] < first_of(root):
-        at[0] = first_of(root)
-    return find_used(root, at)
 
 
 # ---- change ----
@@ -814,6 +823,18 @@ cdef struct Barred:
     Py_ssize_t begun    # intervals before this index start at or below the offset that was looked at last
     u128 clear          # from that offset up to here no other interval starts
     bint known
+
+
+cdef tuple NO_INTERVALS = ()
+
+
+cdef inline Barred before_all(object intervals):
+    """Where a search stands that has looked at no interval yet."""
+    cdef Barred barred
+    barred.begun = 0
+    barred.clear = HIGHEST
+    barred.known = intervals is NO_INTERVALS
+    return barred
 
 
 cdef bint read_limit(object limit, u128* out) except -1:
@@ -1146,7 +1167,7 @@ cdef class Bitmap:
         step and found by bisection, however many there are.
         """
         cdef u128 at = 0
-        cdef Barred barred = Barred(0, 0, False)
+        cdef Barred barred = before_all(intervals)
         if not self.read_start(start, &at) or not self.lowest_outside(intervals, &barred, &at):
             return None
         return number_of(at)
@@ -1158,7 +1179,7 @@ cdef class Bitmap:
         ``first_free_outside``), and return it; ``None`` if there is none.
         """
         cdef u128 at = 0
-        cdef Barred barred = Barred(0, 0, False)
+        cdef Barred barred = before_all(intervals)
         if not self.read_start(start, &at) or not self.lowest_outside(intervals, &barred, &at):
             return None
         self.change(at, FULL)
@@ -1172,7 +1193,7 @@ cdef class Bitmap:
         """
         cdef Py_ssize_t wanted = PyNumber_AsSsize_t(n, NULL)
         cdef u128 at = 0
-        cdef Barred barred = Barred(0, 0, False)
+        cdef Barred barred = before_all(intervals)
         cdef list taken = []
         if wanted < 0:
             raise ValueError(f"cannot take {spelled(n)} offsets")
@@ -1400,10 +1421,11 @@ cdef class Bitmap:
         """
         cdef Bitmap bitmap = Bitmap(capacity)
         cdef Py_buffer view
-        contiguous = memoryview(data)
-        if not contiguous.c_contiguous:
-            contiguous = contiguous.tobytes()
-        PyObject_GetBuffer(contiguous, &view, PyBUF_SIMPLE)
+        try:
+            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        except (BufferError, ValueError):
+            # Not contiguous (NumPy says so by ValueError): bring it in order first.
+            PyObject_GetBuffer(memoryview(data).tobytes(), &view, PyBUF_SIMPLE)
         try:
             bitmap.use_bits(<const uint8_t*> view.buf, view.len)
         finally:
