@@ -33,7 +33,7 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(made.stat().st_mode) for made in (path.parent, path.parent.parent)] == [0o700] * 2
     store.close()
 
 
@@ -54,7 +54,8 @@ def test_a_listing_that_is_not_read_to_its_end_leaves_reads_fresh_and_writes_pos
     before = other.read_block(KEY, Deadline(SOON))
     other.write_block(KEY, before, block_with(KEY, 1, 2), Deadline(SOON))
     stored = mine.read_block(KEY, Deadline(SOON))
-    assert stored is not None and stored.block == block_with(KEY, 1, 2)
+    assert stored is not None
+    assert stored.block == block_with(KEY, 1, 2)
     mine.write_block(KEY, stored, block_with(KEY, 1, 2, 3), Deadline(SOON))
     assert [key for key, _ in listing] == [BEHIND]
     mine.close()
@@ -94,14 +95,28 @@ def test_a_file_that_is_no_database_is_named_and_kept(tmp_path: Path, content: b
     assert path.read_bytes() == content
 
 
-def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["user_version = 1", "user_version = 0", "application_id = 7"])
+def test_another_programs_database_is_left_alone(tmp_path: Path, mark: str) -> None:
     path = tmp_path / "w.db"
     with sqlite3.connect(path) as other:
-        other.execute("PRAGMA user_version = 1")
-        other.execute("CREATE TABLE blocks (a)")
+        other.execute(f"PRAGMA {mark}")
+        other.execute("CREATE TABLE theirs (a)")
     other.close()
+    content = path.read_bytes()
     with pytest.raises(StoreDamaged, match="database of another program"):
         SqliteStore(str(path), Deadline(SOON))
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:w.db?mode=memory"])
+def test_every_path_is_a_file_whatever_sqlite_takes_it_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        store = SqliteStore(name, Deadline(SOON))
+        assert add(store, demand("10.0.0.0/24"), pod(number)) == [f"10.0.0.{number}"]
+        store.close()
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:

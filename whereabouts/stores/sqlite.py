@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from errno import EACCES, EPERM, EROFS
 
 from whereabouts._bitmap import Bitmap
@@ -53,6 +54,10 @@ CREATE TABLE pools (
   exhausted TEXT NOT NULL
 );
 """
+_WHOSE = (
+    "SELECT user_version, application_id, EXISTS (SELECT 1 FROM sqlite_master)"
+    " FROM pragma_user_version, pragma_application_id"
+)
 _KEY = "network_name, own_range, version, base"
 _TRANSIENT = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
@@ -75,7 +80,10 @@ class SqliteStore:
         self._path = path
         with self._translated(deadline):
             _create_file(path)
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            # Absolute: SQLite takes ":memory:" and "file:..." for something else than names of files.
+            self._connection = sqlite3.connect(
+                os.path.abspath(path), isolation_level=None, check_same_thread=False
+            )
             try:
                 self._prepare(deadline)
             except BaseException:
@@ -235,6 +243,7 @@ class SqliteStore:
         while True:
             try:
                 self._set_timeout(deadline)
+                self._schema_version()  # before anything is written to a file of somebody else
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 if self._schema_version() == 0:
@@ -253,9 +262,8 @@ class SqliteStore:
             )
 
     def _schema_version(self) -> int:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
-        if application not in (0, APPLICATION_ID) or (version and application == 0):
+        version, application, tables = self._connection.execute(_WHOSE).fetchone()
+        if application != APPLICATION_ID and (application or version or tables):
             raise StoreDamaged(f"{self._path} is the database of another program: choose another local.path")
         return int(version)
 
@@ -321,8 +329,16 @@ class _Translated:
 
 def _create_file(path: str) -> None:
     """Make the file 0600 before SQLite would make it with the process's umask; its log takes that over."""
-    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+    _make_directory(os.path.dirname(os.path.abspath(path)))
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+
+def _make_directory(path: str) -> None:
+    """Make the directory and those above it, each 0700: :func:`os.makedirs` leaves those to the umask."""
+    if not os.path.isdir(path):
+        _make_directory(os.path.dirname(path))
+        with suppress(FileExistsError):  # a file: opening what should lie in it says so
+            os.mkdir(path, 0o700)
 
 
 def _primary(error: Exception) -> str:
