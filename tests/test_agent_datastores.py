@@ -41,6 +41,19 @@ def test_the_least_used_datastore_makes_room_but_never_one_in_use(tmp_path: Path
     stores.close()
 
 
+def test_counting_addresses_does_not_change_which_datastore_was_used_last(tmp_path: Path) -> None:
+    stores = Datastores(Metrics())
+    for number in range(MOST):
+        with stores.use(config_of(tmp_path / f"{number}.db"), Deadline(SOON)) as (store, _):
+            add(store, demand(f"10.0.{number}.0/24"), pod(number))
+    for _ in range(2):
+        assert [row.range for row in stores.usage()][:2] == ["10.0.63.0/24", "10.0.62.0/24"]
+    with stores.use(config_of(tmp_path / "another.db"), Deadline(SOON)):
+        pass
+    assert [row.range for row in stores.usage()][-1] == "10.0.1.0/24"
+    stores.close()
+
+
 def test_usage_and_requests_are_counted(tmp_path: Path) -> None:
     metrics = Metrics()
     stores = Datastores(metrics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, LifoQueue
 from threading import Lock
 from typing import NamedTuple
@@ -140,14 +140,18 @@ class Datastores:
         """Addresses by range, the last used datastore first; what cannot be read in time is left out."""
         rows: list[Usage] = []
         deadline = Deadline(USAGE_SECONDS)
-        with self._lock:
-            configs = [datastore.config for datastore in reversed(self._open.values())]
-        for config in configs:
-            try:
-                with self.use(config, deadline) as (store, _):
+        with self._lock:  # held open, but not used by a call: their order stays
+            counted = list(reversed(self._open.values()))
+            for datastore in counted:
+                datastore.users += 1
+        try:
+            for datastore in counted:
+                with suppress(WhereaboutsError), datastore.connection(deadline) as (store, _):
                     rows += usage(store, deadline)
-            except WhereaboutsError:
-                continue
+        finally:
+            with self._lock:
+                for datastore in counted:
+                    datastore.users -= 1
         return rows
 
     def close(self) -> None:
