@@ -29,6 +29,9 @@ class MemoryFiles:
         if key == self.refused_key:
             raise ConfigError(f"{key} {path} is refused")
 
+    def admit_change(self, key: str) -> None:
+        """Any."""
+
     def is_directory(self, path: str) -> bool:
         return any(known.startswith(f"{path.rstrip('/')}/") for known in self.contents)
 

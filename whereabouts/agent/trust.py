@@ -2,7 +2,9 @@
 
 The agent runs as root, and a NetworkAttachmentDefinition is written by whoever may create one. Paths that
 come from it are honoured only inside directories that the agent's own command line names. Paths of the
-flat file on the host are the operator's own words, and so are the places where flat files are looked for.
+flat file on the host are the operator's own words, and so are the places where flat files are looked for;
+those of a flat file elsewhere, which a network configuration names, are not. What the operator says about
+etcd holds as a whole: its credentials are for its host, and for its prefix there.
 """
 
 from __future__ import annotations
@@ -34,4 +36,11 @@ class TrustedFiles(HostFiles):
             f"{key} is {path!r}: the node agent uses a file that a network configuration names only inside "
             f"the directories it was started with (--allow-directory: {allowed}); "
             "set the key in the host's whereabouts.conf instead, or leave it out"
+        )
+
+    def admit_change(self, key: str) -> None:
+        """See :class:`whereabouts.config.Files`."""
+        raise ConfigError(
+            f"{key} is not what the host's whereabouts.conf says: the node agent uses the etcd of that file "
+            f"only as the file has it; leave {key} out, or set it there"
         )

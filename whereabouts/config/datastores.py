@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from whereabouts.cni.errors import quote
 from whereabouts.config.errors import ConfigError, Problems
-from whereabouts.config.keys import DATASTORES
+from whereabouts.config.keys import DATASTORES, KEYS
 from whereabouts.config.members import Members
 from whereabouts.config.values import EtcdConfig, Secret
 
@@ -31,6 +31,14 @@ def choose_datastore(config: Members) -> str:
     if chosen == "kubernetes" and not kubeconfig:
         raise _not_configured("you", "kubernetes.kubeconfig", "it is not set")
     return chosen
+
+
+def changed_etcd_keys(inline: Members, flat: Members) -> list[str]:
+    """Keys that would make ``inline`` use the etcd, or the credentials, of the flat file in another way."""
+    keys = [key for key in KEYS if key.startswith("etcd_")]
+    if not any(map(flat.own_text, keys)):
+        return []
+    return [key for key in keys if inline.own_text(key) not in ("", flat.text(key))]
 
 
 def read_etcd(config: Members, problems: Problems) -> EtcdConfig:

@@ -16,3 +16,6 @@ class Files(Protocol):
 
     def admit(self, key: str, path: str) -> None:
         """Raise ConfigError if a network configuration may not name ``path`` with ``key`` here."""
+
+    def admit_change(self, key: str) -> None:
+        """Raise ConfigError if a network configuration may not change ``key`` of the host's etcd here."""

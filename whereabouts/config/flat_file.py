@@ -6,7 +6,7 @@ from whereabouts.cni.json_object import JsonError, decode_object
 from whereabouts.config.errors import ConfigError, Problems
 from whereabouts.config.files import Files
 from whereabouts.config.keys import KEYS
-from whereabouts.config.members import Members, Place, read_members
+from whereabouts.config.members import Members, Place, paths_in, read_members
 
 FILE_NAME = "whereabouts.conf"
 FLAT_FILES = (
@@ -21,7 +21,8 @@ def read_flat_file(files: Files, configuration_path: str, problems: Problems) ->
     """Read the flat file at ``configuration_path`` (a file or its directory), else one of FLAT_FILES.
 
     Without any of them nothing is set. Raises ConfigError for a file that exists and cannot be read, or
-    is not a JSON object; its content is not shown, because it may hold secrets.
+    is not a JSON object; its content is not shown, because it may hold secrets. Of a file elsewhere than in
+    FLAT_FILES, ``files`` have to admit the paths: they are the words of whoever named it.
     """
     found = _find(files, configuration_path, problems)
     if found is None:
@@ -32,7 +33,11 @@ def read_flat_file(files: Files, configuration_path: str, problems: Problems) ->
         members = decode_object(content)
     except JsonError as error:
         raise ConfigError(f"{start}{error}") from error
-    return read_members(members, KEYS, Place(start, "", problems))
+    read = read_members(members, KEYS, Place(start, "", problems))
+    if path not in FLAT_FILES:
+        for key, named in paths_in(read):
+            files.admit(key, named)
+    return read
 
 
 def _find(files: Files, configuration_path: str, problems: Problems) -> tuple[str, bytes] | None:

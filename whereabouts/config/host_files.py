@@ -38,6 +38,9 @@ class HostFiles:
     def admit(self, key: str, path: str) -> None:
         """Any path: who wrote the configuration already decides what this process does."""
 
+    def admit_change(self, key: str) -> None:
+        """Any key, for the same reason."""
+
 
 def _read(descriptor: int) -> bytes:
     content = b""

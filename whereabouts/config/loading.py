@@ -8,13 +8,13 @@ from whereabouts.cni.args import CniArgs
 from whereabouts.cni.errors import quote
 from whereabouts.cni.json_object import member, type_name
 from whereabouts.cni.results import IPConfig
-from whereabouts.config.datastores import check_network_name, choose_datastore, read_etcd
+from whereabouts.config.datastores import changed_etcd_keys, check_network_name, choose_datastore, read_etcd
 from whereabouts.config.errors import ConfigError, NotOurs, Problems
 from whereabouts.config.extras import read_dns, read_routes, read_static
 from whereabouts.config.files import Files
 from whereabouts.config.flat_file import read_flat_file
-from whereabouts.config.keys import KEYS, LOG_LEVELS, PATHS
-from whereabouts.config.members import Members, Place, read_members
+from whereabouts.config.keys import KEYS, LOG_LEVELS
+from whereabouts.config.members import Members, Place, paths_in, read_members
 from whereabouts.config.network_ranges import read_ranges
 from whereabouts.config.values import Config, ConfiguredRange, LeaderTimes
 
@@ -41,17 +41,21 @@ def load(
     for the pod if ``args`` name none.
 
     Raises :class:`NotOurs` for another IPAM plugin's configuration, and :class:`ConfigError`, also where
-    ``files`` do not admit a path that the network configuration names: before anything is read. ``lenient``,
+    ``files`` do not admit a path that the network configuration names, before anything is read, or what it
+    would make of the host's etcd. ``lenient``,
     for giving addresses back, passes over mistakes that do not say where the records are: what is wrong
     is left out, and ``warnings`` tell so.
     """
     problems = Problems(lenient, [])
     ipam = _ipam(config)
     inline = read_members(ipam, KEYS, Place("LoadIPAMConfig - JSON Parsing Error: ", "ipam.", problems))
-    inline_paths = _paths(inline)
+    inline_paths = paths_in(inline)
     for key, path in inline_paths:
         files.admit(key, path)
-    merged = inline.over(read_flat_file(files, inline.text("configuration_path"), problems))
+    flat = read_flat_file(files, inline.text("configuration_path"), problems)
+    for key in changed_etcd_keys(inline, flat):
+        files.admit_change(key)
+    merged = inline.over(flat)
     datastore = choose_datastore(merged)
     check_network_name(merged.text("network_name"), datastore, problems)
     ranges = read_ranges(merged, problems)
@@ -159,14 +163,3 @@ def _leader_times(config: Members, problems: Problems) -> LeaderTimes:
         f"{times.renew_deadline}, and that greater than 1.2 times leader_retry_period {times.retry_period}"
     )
     return times
-
-
-def _paths(inline: Members) -> tuple[tuple[str, str], ...]:
-    """The paths that are set, with their keys written as ``object.key``."""
-    found = []
-    for path in PATHS:
-        outer, _, key = path.rpartition(".")
-        value = (inline.object(outer) if outer else inline).own_text(key)
-        if value:
-            found.append((path, value))
-    return tuple(found)

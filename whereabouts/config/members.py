@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from whereabouts.cni.errors import quote, shorten
 from whereabouts.cni.json_object import type_name
 from whereabouts.config.errors import Problems
-from whereabouts.config.keys import FLAG, NUMBER, OBJECT, OBJECTS, TEXT, TEXTS, WHICH_RECORDS, Key, Keys
+from whereabouts.config.keys import (
+    FLAG,
+    NUMBER,
+    OBJECT,
+    OBJECTS,
+    PATHS,
+    TEXT,
+    TEXTS,
+    WHICH_RECORDS,
+    Key,
+    Keys,
+)
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -79,6 +90,17 @@ class Members:
             elif value or isinstance(value, bool):
                 merged[key] = value
         return Members(self._keys, merged)
+
+
+def paths_in(members: Members) -> tuple[tuple[str, str], ...]:
+    """The paths on the host that are set, with their keys written as ``object.key``."""
+    found = []
+    for path in PATHS:
+        outer, _, key = path.rpartition(".")
+        value = (members.object(outer) if outer else members).own_text(key)
+        if value:
+            found.append((path, value))
+    return tuple(found)
 
 
 class Place(NamedTuple):
