@@ -30,7 +30,7 @@ NO_COMPILER = """whereabouts is built with a C compiler, and none was found. Ins
   Alpine:          apk add gcc musl-dev python3-dev
 or name yours in the environment variable CC."""
 
-NO_HEADERS = """whereabouts is built against the headers of this Python, and there is no {header}. Install them:
+NO_HEADERS = """whereabouts is built against the headers of Python, and there is no {header}. Install them:
   Debian, Ubuntu:  apt-get install python3-dev
   Fedora:          dnf install python3-devel
   Alpine:          apk add python3-dev"""

@@ -134,7 +134,7 @@ def test_a_pod_without_a_token_is_refused_unless_the_datastore_is_another_one(
 ) -> None:
     host.account.rotate(None, CERTIFICATE.format("first"))
     with pytest.raises(
-        InstallError, match="says that this is a pod: let the pod mount .* --without-kubernetes"
+        InstallError, match=r"says that this is a pod: let the pod mount .* --without-kubernetes"
     ):
         install(host.settings(), log)
     assert not host.plugin.exists()

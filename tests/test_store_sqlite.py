@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.store import StoreDamaged, Unavailable
 from whereabouts.stores.sqlite import LISTED, SqliteStore
 
-from .store_contract import KEY, SOON, StoreContract, add, block_with, demand, pod
+from .store_contract import KEY, SOON, StoreContract, add, allocations, block_with, demand, pod
 
 BEHIND = KEY._replace(base=KEY.base + 256)
 
@@ -144,11 +145,16 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     add(store, wanted, pod(0))
     (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
     store._connection.execute(f"PRAGMA max_page_count = {pages + 4}")
+    given = 1
+    with suppress(Unavailable):
+        while given < 2000:
+            add(store, wanted, pod(given))
+            given += 1
     with pytest.raises(Unavailable, match="the disk is full: make room on it"):
-        for n in range(1, 2000):
-            add(store, wanted, pod(n))
+        add(store, wanted, pod(given))
     store._connection.execute("PRAGMA max_page_count = 1000000")
-    assert add(store, wanted, pod(n)) == [f"10.0.0.{n + 1}"]
+    assert len(allocations(store)) == given
+    assert add(store, wanted, pod(given)) == [f"10.0.0.{given + 1}"]
     store.close()
 
 
