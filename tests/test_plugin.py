@@ -646,6 +646,26 @@ def test_every_line_of_the_log_names_the_attachment(runtime: MakeRuntime, tmp_pa
     assert stderr.decode().splitlines() == lines[: stderr.count(b"\n")]
 
 
+def test_a_configuration_can_forge_no_line_of_the_log_and_send_a_terminal_nothing(
+    runtime: MakeRuntime,
+) -> None:
+    forged = "10.0.0.0/99\r\n2026-01-01T00:00:00Z [error] \x1b[2J\x07\x0b\x85\u2028\u202e"
+    stderr = runtime(range="10.0.0.0/24", exclude=[forged]).call("DEL", "web").stderr.decode()
+    assert forged[:11] in stderr
+    assert all(line.isprintable() for line in stderr.splitlines())
+    assert (
+        len(stderr.splitlines()) == stderr.count(": could not parse exclude") + stderr.count(": freed ") == 2
+    )
+
+
+def test_a_configuration_full_of_mistakes_does_not_fill_the_log(runtime: MakeRuntime) -> None:
+    pods = runtime(range="10.0.0.0/24", **{f"unheard{number}": 0 for number in range(10_000)})
+    lines = pods.call("ADD", "web").stderr.decode().splitlines()
+    assert len(lines) < 100
+    assert sum("unknown key" in line for line in lines) > 10
+    assert sum("of the configuration's 10000 warnings are not shown" in line for line in lines) == 1
+
+
 def test_a_log_file_that_cannot_be_written_disturbs_nothing(runtime: MakeRuntime) -> None:
     pods = runtime(range="10.0.0.0/24", log_file="/proc/no/such/log")
     outcome = pods.call("ADD", "web")

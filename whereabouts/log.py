@@ -97,5 +97,13 @@ def _now() -> str:
 
 
 def _one_line(message: str) -> str:
-    """The message with line ends made visible: nobody may forge a log line through a name."""
-    return message.replace("\r", "\\r").replace("\n", "\\n")
+    """The message with all that cannot be printed made visible.
+
+    Nobody may forge a log line, or order a terminal about, through a name.
+    """
+    if message.isprintable():
+        return message
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in message
+    )

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 SECONDS = {"ADD": 120.0, "DEL": 60.0}
 """How long a call may take, as with the Go plugin; others have as long as DEL."""
 
+MOST_WARNINGS = 32
+"""Warnings of one configuration that are logged: it may be made of mistakes, a mebibyte of them."""
+
 
 class Host(Protocol):
     """Where a call is served: what differs between a process of its own and the node agent."""
@@ -104,8 +107,11 @@ class Service:
             lenient=request.command in ("DEL", "GC"),
         )
         log = self._host.log(config).about(_subject(request, config))
-        for warning in config.warnings:
+        for warning in config.warnings[:MOST_WARNINGS]:
             log.verbose(warning)
+        if len(config.warnings) > MOST_WARNINGS:
+            more, total = len(config.warnings) - MOST_WARNINGS, len(config.warnings)
+            log.verbose(f"{more} of the configuration's {total} warnings are not shown")
         with self._host.store(config, deadline) as (store, committer):
             work = _Work(request, config, store, committer, log, deadline)
             serve: dict[str, Callable[[], bytes]] = {
