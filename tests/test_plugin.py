@@ -299,6 +299,17 @@ def test_a_del_frees_what_was_given_before_the_ranges_were_edited(runtime: MakeR
     assert used(pods) == {"10.0.0.0/24": 0}
 
 
+def test_a_del_frees_the_address_of_a_range_that_was_taken_out_though_the_result_names_it(
+    runtime: MakeRuntime,
+) -> None:
+    result = (
+        runtime(ipRanges=[{"range": "10.0.0.0/24"}, {"range": "10.1.0.0/24"}]).call("ADD", "web").result()
+    )
+    edited = runtime(range="10.0.0.0/24")
+    assert edited.call("DEL", "web", edited.config(prevResult=result)).result() == {}
+    assert used(edited) == {"10.0.0.0/24": 0, "10.1.0.0/24": 0}
+
+
 # ---- inputs that are wrong ----
 
 

@@ -5,10 +5,11 @@ Console script and node agent both serve calls with this code; they differ in wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_interface
 from time import time
 
+from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator, Attachment, Demand
 from whereabouts.changes import Allocation
 from whereabouts.cni.args import read_args
@@ -172,9 +173,19 @@ class _Work:
         request = self._request
         attachment = Attachment(request.container_id, request.ifname, request.network)
         reported = [one.ip for one in prev_result_if_any(request.config).addresses]
+        if not self._are_ours(reported):
+            reported = []  # a range may have been taken out since: only a search finds what it gave
         freed = self._allocator.delete(self._demand, attachment, reported, self._deadline)
         self._log.verbose(f"freed {_addresses(freed)}")
         return b""
+
+    def _are_ours(self, addresses: Sequence[Address]) -> bool:
+        """Whether each address lies in a range, or is one that was reported beside those of ranges."""
+        static = {one.address.ip for one in self._config.static}
+        return all(
+            address in static or any(address in one.network for one in self._demand.ranges)
+            for address in addresses
+        )
 
     def check(self) -> bytes:
         from whereabouts.cni.prev_result import prev_result
