@@ -536,6 +536,14 @@ def test_without_allowed_directories_the_operators_paths_still_hold(agent: Agent
     assert not database(agent).exists()
 
 
+def test_a_result_that_is_too_large_for_the_plugin_is_said_and_the_del_frees(shared: Agent) -> None:
+    pods = shared.runtime(range="10.6.0.0/24", dns={"domain": "<" * 900_000})
+    assert "the answer has 5" in pods.call("ADD", "web").error(999)
+    before = used(shared)
+    pods.delete("web")
+    assert used(shared) == before - 1
+
+
 # ---- stores that fail ----
 
 

@@ -29,6 +29,9 @@ _HEAD = Struct(">4sHHI")
 _REQUEST_FIELDS = Struct(">IQQQQII")
 _ANSWER_FIELDS = Struct(">III")
 
+MAX_OUTPUT = MAX_ANSWER - _ANSWER_FIELDS.size
+"""Bytes of stdout and stderr together that an answer can carry."""
+
 
 class FramingError(WhereaboutsError, ValueError):
     """Bytes that are not the frame that was expected, or a value that does not fit into one."""

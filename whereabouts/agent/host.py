@@ -11,7 +11,7 @@ from whereabouts.agent.datastores import Datastores
 from whereabouts.agent.metrics import Metrics, UsageCollector
 from whereabouts.agent.trust import TrustedFiles
 from whereabouts.agent.turns import Turns
-from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, CniError
+from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREABOUTS, CniError
 from whereabouts.cni.request import version_of
 from whereabouts.cni.results import print_error
 from whereabouts.commit import Committer
@@ -50,6 +50,8 @@ class AgentHost:
         else:
             reason = "the node agent is being stopped: try again when its successor runs"
             status, stdout = _refusal(command, request, reason)
+        if len(stdout) > framing.MAX_OUTPUT:
+            status, stdout = _too_large(len(stdout), request)
         self.metrics.answered(command, stdout, status, waited + monotonic() - since)
         return framing.Answer(status, stdout, b"")
 
@@ -86,6 +88,13 @@ class AgentHost:
     def close(self) -> None:
         """Let go of the datastores."""
         self._datastores.close()
+
+
+def _too_large(size: int, request: framing.Request) -> Answer:
+    """The answer in place of one that the plugin would not take: what was given, the runtime's DEL frees."""
+    reason = f"the answer has {size} bytes, and the plugin takes {framing.MAX_OUTPUT}"
+    advice = "make routes, dns, addresses and exclude of the configuration shorter"
+    return Answer(1, print_error(CniError(WHEREABOUTS, reason, advice), version_of(request.config)))
 
 
 def _refusal(command: str, request: framing.Request, reason: str) -> Answer:
