@@ -149,7 +149,34 @@ def test_allocate_gives_the_lowest_free_offset_and_uses_it() -> None:
     assert Bitmap(4).allocate(2) == 2
 
 
-@pytest.mark.parametrize("look", [bool, repr, list, Bitmap.count, Bitmap.copy, Bitmap.to_bytes])
+QUESTIONS: list[Callable[[Bitmap], Any]] = [
+    bool,
+    repr,
+    list,
+    Bitmap.count,
+    Bitmap.copy,
+    Bitmap.to_bytes,
+    lambda bitmap: bitmap.test(0),
+    lambda bitmap: 0 in bitmap,
+    lambda bitmap: list(bitmap.runs()),
+    lambda bitmap: bitmap.count(0, 2),
+    lambda bitmap: bitmap.first_free(1),
+    lambda bitmap: bitmap.first_free_outside([(0, 1)]),
+    lambda bitmap: bitmap.to_numpy().tolist(),
+    lambda bitmap: bitmap | Bitmap(256),
+    lambda bitmap: Bitmap(256) | bitmap,
+    lambda bitmap: bitmap == Bitmap.from_offsets([1], 256),
+    lambda bitmap: bitmap.set(0),
+    lambda bitmap: bitmap.clear(0),
+    lambda bitmap: bitmap.clear(1),
+    lambda bitmap: bitmap.set_range(0, 9),
+    lambda bitmap: bitmap.clear_range(0, 9),
+    lambda bitmap: bitmap.take(3),
+    lambda bitmap: bitmap.allocate(1),
+]
+
+
+@pytest.mark.parametrize("look", QUESTIONS)
 def test_an_offset_that_came_back_is_free_for_every_question(look: Callable[[Bitmap], Any]) -> None:
     bitmap, other = Bitmap(256), Bitmap(256)
     bitmap.set(0)
@@ -158,7 +185,8 @@ def test_an_offset_that_came_back_is_free_for_every_question(look: Callable[[Bit
     assert bitmap.first_free() == 2
     bitmap.clear(0)
     assert look(bitmap) == look(other)
-    assert bitmap.first_free() == 0
+    assert bitmap == other
+    assert bitmap.first_free() == other.first_free()
 
 
 def test_first_free_outside_skips_barred_intervals() -> None:

@@ -68,8 +68,8 @@ cdef extern from *:
     #endif
     }
     """
-    # For Cython an integer of unknown width. Mixed expressions are widened by C, so results of a
-    # conditional expression, whose type Cython picks itself, are kept out of this file.
+    # For Cython an integer of unknown width, which C widens rightly in an expression. A conditional
+    # expression has a type that Cython picks, so none here mixes it with another.
     ctypedef unsigned long long u128
 
     ctypedef struct Node:
