@@ -87,7 +87,7 @@ class KubernetesContract(StoreContract):
         assert requests == [
             "GET ippools/10.0.0.0-16",
             "GET addressblocks/10.0.3.0",
-            "PATCH addressblocks/10.0.3.0",
+            "PUT addressblocks/10.0.3.0",
         ]
 
     @pytest.mark.parametrize("other_pools", [0, 30])
@@ -103,11 +103,11 @@ class KubernetesContract(StoreContract):
         for n in range(5):
             with recorded(store) as requests:
                 add(store, WIDE, pod(n))
-            assert requests == ["PATCH addressblocks/10.0.2.0"]
+            assert requests == ["PUT addressblocks/10.0.2.0"]
         for n in range(5):
             with recorded(store) as requests:
                 assert delete(store, WIDE, pod(n)) == [f"10.0.2.{n + 1}"]
-            assert requests == ["PATCH addressblocks/10.0.2.0"]
+            assert requests == ["PUT addressblocks/10.0.2.0"]
 
     def test_going_on_to_the_next_block_takes_no_list(
         self, stores: Callable[[int], list[KubernetesStore]]

@@ -310,9 +310,9 @@ def test_what_others_wrote_into_an_object_stays(
 ) -> None:
     store = open_store()
     add(store, BOTH, pod(1))
-    (content,) = [content for key, content in server.objects.items() if key[2] == "10.0.0.0"]
-    content["metadata"]["annotations"]["example.com/note"] = "mine"
-    content["metadata"]["labels"]["team"] = "blue"
+    patch = {"metadata": {"annotations": {"example.com/note": "mine"}, "labels": {"team": "blue"}}}
+    path = resources(store.resources.namespace, "addressblocks", "10.0.0.0")
+    assert server.call("PATCH", path, patch, "application/merge-patch+json").status == 200
     add(store, BOTH, pod(2))
     (content,) = [content for key, content in server.objects.items() if key[2] == "10.0.0.0"]
     assert content["metadata"]["annotations"]["example.com/note"] == "mine"

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import select
 import socket
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Lock
 from urllib.parse import urlencode, urlsplit
 
@@ -254,10 +254,11 @@ class ApiClient:
     def _open(self, timeout: float) -> HTTPConnection:
         connection: HTTPConnection
         if self._tls is None:
-            connection = HTTPConnection(self._host, self._port, timeout=timeout)
+            connection = _WholeRequests(self._host, self._port, timeout=timeout)
         else:
-            connection = _NamedConnection(self._host, self._port, timeout=timeout, context=self._tls)
-            connection.server_name = self._access.server_name
+            secure = _SecureConnection(self._host, self._port, timeout=timeout, context=self._tls)
+            secure.server_name = self._access.server_name
+            connection = secure
         try:
             connection.connect()
         except OSError as error:
@@ -275,8 +276,24 @@ class ApiClient:
         connection.close()
 
 
-class _NamedConnection(HTTPSConnection):
-    """A connection to a server whose certificate may have another name than its address."""
+class _WholeRequests(HTTPConnection):
+    """A connection that hands a request to the kernel as a whole: headers apart wake the server twice."""
+
+    _parts: list[bytes]
+
+    def send(self, data: Any) -> None:
+        """Keep what :meth:`getresponse` is to send."""
+        self.__dict__.setdefault("_parts", []).append(data)
+
+    def getresponse(self) -> HTTPResponse:
+        """Send the request and wait for the answer."""
+        parts, self._parts = self._parts, []
+        self.sock.sendall(b"".join(parts))
+        return super().getresponse()
+
+
+class _SecureConnection(_WholeRequests, HTTPSConnection):
+    """The same under TLS; the server's certificate may have another name than its address."""
 
     server_name = ""
 

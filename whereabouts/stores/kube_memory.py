@@ -18,7 +18,10 @@ from whereabouts.block import Block, BlockKey
 from whereabouts.pool import PoolKey
 from whereabouts.store import StoredBlock, StoredPool
 from whereabouts.stores.kube_objects import BlockMarks, pool_name
-from whereabouts.values import NamedTuple
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_BLOCKS = 256
 """Remembered blocks; a full one takes about 200 KB."""
@@ -28,10 +31,11 @@ RELIST_SECONDS = 600.0
 
 
 class KnownBlock(NamedTuple):
-    """A block as it was read or written last, and what pools have to do with it."""
+    """A block as it was read or written last, what pools have to do with it, and its object's metadata."""
 
     stored: StoredBlock
     marks: BlockMarks
+    metadata: Any
 
 
 class KnownPool:
@@ -175,8 +179,9 @@ class Memory:
 
     def _index(self, before: Block, after: Block) -> None:
         key = after.key
-        gone = [owner for offset, owner in before if after.owner(offset) != owner]
-        come = [owner for offset, owner in after if before.owner(offset) != owner]
+        changes = after.changes_since(before)
+        gone = [was for _, was, _ in changes if was is not None]
+        come = [now for _, _, now in changes if now is not None]
         left = {(owner.pod_ref, owner.ifname) for _, owner in after} if gone else set()
         held = {(owner.container_id, owner.ifname) for _, owner in after} if gone else set()
         for owner in gone:

@@ -54,6 +54,11 @@ class Resources:
             "metadata"
         ]
 
+    def replace(self, plural: str, name: str, content: object, deadline: Deadline) -> Any:
+        """Replace an object whose metadata has its revision; its new metadata."""
+        request = Request("PUT", self.path(plural, name), content, accept=METADATA)
+        return self.api.send(request, deadline)["metadata"]
+
     def merge(self, plural: str, name: str, patch: object, deadline: Deadline, subresource: str = "") -> Any:
         """Apply a merge patch; the object's new metadata."""
         path = self.path(plural, name) + subresource

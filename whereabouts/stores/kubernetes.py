@@ -1,6 +1,6 @@
 """The Kubernetes store: blocks and pools as custom resources of the cluster's API server.
 
-An ADD in the steady state is one conditional patch of a block, from memory. What keeps the order of
+An ADD in the steady state is one conditional write of a block, from memory. What keeps the order of
 addresses right across nodes without a second request is said in :mod:`whereabouts.stores.kube_memory`; the
 other half is here, in what a write that frees an address does *before* it frees it, if a pool may call the
 block exhausted: it takes the pool's hint back under a new number, leaves that number with the blocks where
@@ -91,7 +91,10 @@ class KubernetesStore:
         if content is None:
             self._memory.forget_block(key.name)
             return None
-        known = KnownBlock(objects.read_block(key, content), objects.read_marks(content["metadata"]))
+        return self._remembered(objects.read_block(key, content), content["metadata"])
+
+    def _remembered(self, stored: StoredBlock, metadata: Any) -> KnownBlock:
+        known = KnownBlock(stored, objects.read_marks(metadata), metadata)
         self._memory.remember_block(known)
         return known
 
@@ -113,7 +116,7 @@ class KubernetesStore:
     def _write_block(self, previous: StoredBlock | None, block: Block, deadline: Deadline) -> StoredBlock:
         if previous is None:
             return self._create_block(block, {}, deadline)
-        return self._patch_block(previous, block, deadline)
+        return self._replace_block(previous, block, deadline)
 
     def _write_reserved(
         self,
@@ -146,36 +149,34 @@ class KubernetesStore:
         return stored
 
     def _create_block(self, block: Block, marks: BlockMarks, deadline: Deadline) -> StoredBlock:
-        metadata = self.resources.create(BLOCKS, objects.new_block(block, marks), deadline)
+        metadata = self.resources.create(BLOCKS, objects.block_object(block, marks), deadline)
         return self._written(block, metadata)
 
-    def _patch_block(self, previous: StoredBlock, block: Block, deadline: Deadline) -> StoredBlock:
+    def _replace_block(self, previous: StoredBlock, block: Block, deadline: Deadline) -> StoredBlock:
         known = self._memory.block(block.key.name)
         if known is None or known.stored.revision != previous.revision:
             raise Conflict(f"block {block.key.name} was written by another thread")
         before = previous.trusted()
         marks = known.marks
-        if any(block.owner(offset) is None for offset, _ in before):
+        if any(now is None for _, _, now in block.changes_since(before)):
             marks = self._take_hints_back(block.key, marks, deadline)
         announced = self._announcing(before, block)
         if announced:
             marks = {**marks, **{name: _flagged(marks, name) for name in announced}}
-        patch = objects.block_patch(block, str(previous.revision), marks if marks != known.marks else None)
-        metadata = self.resources.merge(BLOCKS, block.key.name, patch, deadline)
+        content = objects.block_object(block, marks, known.metadata)
+        metadata = self.resources.replace(BLOCKS, block.key.name, content, deadline)
         for pool in announced.values():
             pool.announced.add(block.key.base)
         return self._written(block, metadata)
 
     def _written(self, block: Block, metadata: Any) -> StoredBlock:
-        stored = StoredBlock(block.key, metadata["resourceVersion"], block)
-        self._memory.remember_block(KnownBlock(stored, objects.read_marks(metadata)))
-        return stored
+        return self._remembered(StoredBlock(block.key, metadata["resourceVersion"], block), metadata).stored
 
     def _announcing(self, before: Block, after: Block) -> dict[str, KnownPool]:
         """The pools that may soon call the block exhausted, by the names of their objects, as remembered."""
         if len(after) < NEARLY_FULL:
             return {}
-        ranges = {owner.range for offset, owner in after if before.owner(offset) is None}
+        ranges = {now.range for _, was, now in after.changes_since(before) if was is None and now is not None}
         names = (objects.pool_name(PoolKey(after.key.space.network_name, text)) for text in ranges)
         pools = {name: pool for name in names if (pool := self._memory.pool(name)) is not None}
         return {name: pool for name, pool in pools.items() if not pool.stored.pool.ends_with(after.key)}
@@ -441,8 +442,7 @@ class KubernetesStore:
         metadata = self.resources.change(BLOCKS, key.name, operations, deadline)
         known = self._memory.block(key.name)
         if known is not None and known.stored.revision == revision:
-            stored = known.stored._replace(revision=metadata["resourceVersion"])
-            self._memory.remember_block(KnownBlock(stored, objects.read_marks(metadata)))
+            self._remembered(known.stored._replace(revision=metadata["resourceVersion"]), metadata)
         else:
             self._memory.forget_block(key.name)
         return metadata
