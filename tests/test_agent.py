@@ -336,6 +336,22 @@ def test_a_del_comes_after_the_add_whose_plugin_was_killed(agent: Agent) -> None
     assert used(agent) == 1
 
 
+def test_a_call_whose_plugin_was_killed_before_its_turn_is_not_begun(agent: Agent) -> None:
+    """Its DEL may have been served already, by a worker that was quicker."""
+    Runtime(CONSOLE, agent.runtime(range="10.0.0.0/24").ipam).add("earlier")
+    agent.start("--workers", "1")
+    pods = agent.runtime(range="10.0.0.0/24")
+    with locked(agent):
+        first = pods.start("ADD", "first")
+        wait_until(lambda: connections(agent) == 1)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(agent.socket))
+            client.sendall(framing.encode_request(request(pods, "ADD", "killed")))
+    assert outcome_of(first).addresses() == ["10.0.0.2"]
+    agent.wait_for_line("the plugin has gone before its call was begun")
+    assert used(agent) == 2
+
+
 def raw_call(agent: Agent, frame: bytes) -> framing.Answer | None:
     """Send bytes to the agent; its answer, None if it hung up without one."""
     with socket.socket(socket.AF_UNIX) as client:

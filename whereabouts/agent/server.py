@@ -118,10 +118,10 @@ class Server:
     def _serve(self, connection: socket.socket, since: float) -> None:
         try:
             with connection:
-                connection.settimeout(self._patience)
                 if _is_allowed(connection):
                     answer = self._answer(connection, since)
                     if answer is not None:
+                        connection.settimeout(self._patience)
                         connection.sendall(encode_answer(answer))
                 else:
                     self._log.error("a client that is not root was turned away")
@@ -141,7 +141,13 @@ class Server:
             self._log.error(f"what a client sent is no request: {error}")
             refusal = CniError(TRY_AGAIN_LATER, f"the node agent does not understand the plugin: {error}")
             return Answer(1, print_error(refusal, LATEST), b"")
-        return None if request is None else self._handler(request, monotonic() - since)
+        if request is None:
+            return None
+        if _has_hung_up(connection):
+            # What waited that long may have been given up: its DEL would come too early to find anything.
+            self._log.error("the plugin has gone before its call was begun")
+            return None
+        return self._handler(request, monotonic() - since)
 
     def _read(self, connection: socket.socket) -> Request | None:
         reader = RequestReader()
@@ -151,8 +157,16 @@ class Server:
             data = connection.recv(_CHUNK)
             request = reader.feed(data)
             if request is not None or not data:
-                connection.settimeout(self._patience)
                 return request
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Whether nobody waits for the answer: the plugin keeps its sending direction open until it has it."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
 
 
 def _is_allowed(connection: socket.socket) -> bool:
