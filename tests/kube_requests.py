@@ -38,4 +38,4 @@ def recorded(
     try:
         yield requests
     finally:
-        del api.send  # type: ignore[method-assign]
+        del api.send
