@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from whereabouts.agent import framing
+from whereabouts.agent.server import Server
 from whereabouts.config.keys import PATHS
+from whereabouts.log import SILENT
 
 from .cni_calls import CONSOLE, LONG, Outcome, Runtime, container_of, outcome_of
 from .node_agent import Agent, agent_in_a_directory
@@ -389,6 +392,42 @@ def test_a_call_ends_before_its_plugin_gives_up(agent: Agent) -> None:
             Outcome(answer.status, answer.stdout, answer.stderr).error(11)
     assert used(agent) == 1
     assert pods.add("one") == ["10.0.0.2"]
+
+
+def test_a_thread_that_cannot_be_started_ends_neither_the_agent_nor_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(
+        str(tmp_path / "s"),
+        lambda request, waited: framing.Answer(0, request.config, b""),
+        workers=2,
+        patience=LONG,
+        log=SILENT,
+    )
+    runs = threading.Thread(target=server.run)
+    runs.start()
+    start, refused = threading.Thread.start, list[str]()
+
+    def start_the_second(thread: threading.Thread) -> None:
+        if not refused:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_the_second)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2)]
+        for client, config in zip(clients, (b"first", b"second"), strict=True):
+            client.settimeout(LONG)
+            client.connect(str(tmp_path / "s"))
+            client.sendall(framing.encode_request(framing.Request({}, config, 1000, None, None)))
+        answers = [answer_to(client) for client in clients]
+    assert [answer and answer.stdout for answer in answers] == [b"first", b"second"]
+    server.stop()
+    runs.join(LONG)
+    assert server.drain(LONG)
+    server.close()
+    assert len(refused) == 1
 
 
 # ---- clients that are not a plugin ----

@@ -113,7 +113,11 @@ class Server:
             return
         with self._idle:
             self._in_flight += 1
-        self._pool.submit(self._serve, connection, monotonic())
+        try:
+            self._pool.submit(self._serve, connection, monotonic())
+        except RuntimeError as error:
+            # No thread could be started. The pool has queued the call by then, for the next that is free.
+            self._log.error(f"a call has to wait for another to end: {error}")
 
     def _serve(self, connection: socket.socket, since: float) -> None:
         try:
