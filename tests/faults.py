@@ -59,10 +59,8 @@ class FaultyStore:
             result = call(*args, **kwargs)
             if self._way == "killed after":
                 raise Killed
-            if name == "write_block":
-                raise Unsettled("the answer was lost")
             if name.startswith(("write", "create")):
-                raise Unavailable("the answer was lost")
+                raise Unsettled("the answer was lost")
             return result
 
         return counted

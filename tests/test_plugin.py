@@ -1,17 +1,28 @@
 """The console script as a CNI plugin, end to end: a process for each call, with the embedded store."""
 
+import itertools
 import json
 import os
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from whereabouts.commit import Committer, DirectCommitter
+from whereabouts.config import Config
+from whereabouts.deadline import Deadline
+from whereabouts.log import SILENT, Log
+from whereabouts.plugin import OneShot
+from whereabouts.service import Call, Service
+from whereabouts.store import Store
+
 from .cni_calls import CONSOLE, LONG, Outcome, Runtime, container_of
+from .faults import FaultyStore
 
 MakeRuntime = Callable[..., Runtime]
 FIRST = {"range": "192.168.2.225/28", "exclude": ["192.168.2.229/30", "192.168.2.236/32"]}
@@ -638,6 +649,47 @@ def test_a_log_that_cannot_be_written_disturbs_nothing(runtime: MakeRuntime, red
     assert with_descriptors(pods, redirection).addresses() == ["10.0.0.1"]
     assert with_descriptors(pods, redirection, "DEL") == (0, b"", b"")
     assert used(pods) == {"10.0.0.0/24": 0}
+
+
+class Failing:
+    """A host whose store fails at one of its calls."""
+
+    files = OneShot.files
+    environment = OneShot.environment
+
+    def __init__(self, at: int, way: str) -> None:
+        self.at, self.way = at, way
+        self.reached = False
+
+    def log(self, config: Config) -> Log:
+        return SILENT
+
+    @contextmanager
+    def store(self, config: Config, deadline: Deadline) -> Iterator[tuple[Store, Committer]]:
+        with OneShot().store(config, deadline) as (store, _):
+            failing = FaultyStore(store, self.at, self.way)
+            try:
+                yield failing, DirectCommitter(failing)
+            finally:
+                self.reached = len(failing.calls) > self.at
+
+
+@pytest.mark.parametrize("way", ["unavailable", "answer lost"])
+def test_whichever_request_to_the_store_fails_the_call_succeeds_or_is_worth_another_try(
+    runtime: MakeRuntime, way: str
+) -> None:
+    for at in itertools.count():
+        pods = runtime(ipRanges=[{"range": f"10.0.{at}.0/24"}, {"range": f"10.1.{at}.0/30"}])
+        hosts = [Failing(at, way), Failing(at, way)]
+        for host, command in zip(hosts, ("ADD", "DEL"), strict=True):
+            answer = Service(host).answer(Call(pods.environment(command, "web"), pods.config()))
+            if answer.status:
+                Outcome(*answer, b"").error(11)
+        pods.delete("web")
+        assert not any(used(pods).values())
+        if not any(host.reached for host in hosts):
+            break
+    assert at > 5
 
 
 # ---- the log, the flat file ----

@@ -24,7 +24,7 @@ from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import Log, to_stderr
 from whereabouts.owners import Owner
-from whereabouts.store import Conflict, Store, Unavailable
+from whereabouts.store import Conflict, Store, Unavailable, Unsettled
 from whereabouts.values import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _as_cni_error(command: str, error: Exception) -> CniError:
         return error
     if command == "STATUS" and isinstance(error, WhereaboutsError) and not isinstance(error, ConfigError):
         return CniError(PLUGIN_NOT_AVAILABLE, str(error))
-    if isinstance(error, (Unavailable, Conflict, DeadlineExceeded)):
+    if isinstance(error, (Unavailable, Conflict, Unsettled, DeadlineExceeded)):
         return CniError(TRY_AGAIN_LATER, str(error))
     if isinstance(error, WhereaboutsError):
         at_engine = command == "ADD" and not isinstance(error, ConfigError)
