@@ -709,6 +709,16 @@ def test_every_line_of_the_log_names_the_attachment(runtime: MakeRuntime, tmp_pa
     assert stderr.decode().splitlines() == lines[: stderr.count(b"\n")]
 
 
+def test_a_call_that_fails_says_so_in_the_log(runtime: MakeRuntime, tmp_path: Path) -> None:
+    log = tmp_path / "whereabouts.log"
+    pods = runtime(range="10.0.0.0/30", exclude=["10.0.0.0/30"], log_file=str(log), log_level="error")
+    pods.call("ADD", "web").error(999)
+    assert pods.call("DEL", "web").result() == {}
+    (line,) = log.read_text().splitlines()
+    subject = f"ADD network=pods pod=default/web container={container_of('web')} interface=net1"
+    assert f"[error] {subject}: Could not allocate IP in range: ip: 10.0.0.1 / - 10.0.0.2" in line
+
+
 def test_a_configuration_can_forge_no_line_of_the_log_and_send_a_terminal_nothing(
     runtime: MakeRuntime,
 ) -> None:

@@ -13,7 +13,7 @@ from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator, Attachment, Demand
 from whereabouts.changes import Allocation
 from whereabouts.cni.args import read_args
-from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREABOUTS, CniError
+from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREABOUTS, CniError, shorten
 from whereabouts.cni.netns import check_netns
 from whereabouts.cni.request import Request, read_request, version_of
 from whereabouts.cni.results import IPConfig, Result, print_error, print_result
@@ -113,6 +113,13 @@ class Service:
         if len(config.warnings) > MOST_WARNINGS:
             more, total = len(config.warnings) - MOST_WARNINGS, len(config.warnings)
             log.verbose(f"{more} of the configuration's {total} warnings are not shown")
+        try:
+            return self._carry_out(request, config, log, deadline)
+        except WhereaboutsError as error:
+            log.error(shorten(str(error)))
+            raise
+
+    def _carry_out(self, request: Request, config: Config, log: Log, deadline: Deadline) -> bytes:
         with self._host.store(config, deadline) as (store, committer):
             work = _Work(request, config, store, committer, log, deadline)
             serve: dict[str, Callable[[], bytes]] = {
