@@ -8,7 +8,7 @@ from tests.store_contract import SOON, add, allocations, demand, pod
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.log import SILENT
-from whereabouts.store import Unavailable
+from whereabouts.store import Unsettled
 
 pytest.importorskip("grpc", reason="grpcio is not installed (pip install 'whereabouts-ipam[etcd]')")
 
@@ -163,7 +163,7 @@ def test_a_run_that_was_interrupted_anywhere_is_gone_on_with(
         failed = False
         try:
             take_over(lists, faulty, DirectCommitter(faulty), 1, SILENT, Deadline(SOON))
-        except (StoreError, Unavailable, Killed):
+        except (StoreError, Unsettled, Killed):
             failed = True
         done = take_over(lists, mine, DirectCommitter(mine), 1, SILENT, Deadline(SOON))
         assert done.faults == []
