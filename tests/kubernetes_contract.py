@@ -109,6 +109,16 @@ class KubernetesContract(StoreContract):
                 assert delete(store, WIDE, pod(n)) == [f"10.0.2.{n + 1}"]
             assert requests == ["PUT addressblocks/10.0.2.0"]
 
+    def test_an_add_of_several_ranges_is_one_request_each(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        (store,) = stores(1)
+        several = demand("10.0.0.0/16", "10.1.0.0/16", "fd00::/64")
+        add(store, several, pod(1))
+        with recorded(store) as requests:
+            add(store, several, pod(2))
+        assert [request.partition("/")[0] for request in requests] == ["PUT addressblocks"] * 3
+
     def test_going_on_to_the_next_block_takes_no_list(
         self, stores: Callable[[int], list[KubernetesStore]]
     ) -> None:

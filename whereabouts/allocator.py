@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from whereabouts.addresses import Address
-from whereabouts.block import BlockDamaged, BlockKey
+from whereabouts.block import Block, BlockDamaged, BlockKey
 from whereabouts.changes import Allocation, Assigned, assign, reassign, release
 from whereabouts.commit import Committer
 from whereabouts.deadline import Deadline, DeadlineExceeded
@@ -99,6 +99,9 @@ class Allocator:
         for key in self._store.blocks_of_pod(owner.pod_ref, owner.ifname, deadline):
             if key.space != pool.space or key.version != configured.version:
                 continue
+            known = self._store.read_block(key, deadline)
+            if known is None or (known.block is not None and not _holds(known.block, owner)):
+                continue  # of another range; a store may remember, and need not be asked to be sure
             try:
                 given = self._committer.commit(key, reassign(owner), deadline)
             except BlockDamaged as damage:
@@ -209,6 +212,10 @@ class Allocator:
             if stored is not None:
                 for address in here:
                     yield BlockKey.of(stored.pool.space, address)
+
+
+def _holds(block: Block, owner: Owner) -> bool:
+    return block.offset_held(owner.pod_ref, owner.ifname, owner.range) is not None
 
 
 def _accounts_for(freed: Collection[Allocation], demand: Demand) -> bool:

@@ -23,8 +23,8 @@ from whereabouts.values import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from typing import Any
 
-MAX_BLOCKS = 256
-"""Remembered blocks; a full one takes about 200 KB."""
+MAX_BLOCKS = 64
+"""Remembered blocks; a full one takes about 200 KB, and the garbage collector looks at all of them."""
 MAX_POOLS = 4096
 RELIST_SECONDS = 600.0
 """How old the index of attachments may be when something is not found in it."""
@@ -63,8 +63,8 @@ class Memory:
         self._blocks: OrderedDict[str, KnownBlock] = OrderedDict()
         self._pools: OrderedDict[str, KnownPool] = OrderedDict()
         self._told: dict[str, int] = {}
-        self._pods: dict[tuple[str, str], set[BlockKey]] = {}
-        self._attachments: dict[tuple[str, str], set[BlockKey]] = {}
+        self._pods = _Index()
+        self._attachments = _Index()
         self._indexed_at: float | None = None
 
     # ------------------------------------------------------------------ blocks
@@ -146,7 +146,7 @@ class Memory:
     def blocks_of_pod(self, pod_ref: str, ifname: str) -> Collection[BlockKey]:
         """Blocks in which this process knows records of the pod's interface."""
         with self._lock:
-            return sorted(self._pods.get((pod_ref, ifname), ()))
+            return self._pods.get((pod_ref, ifname))
 
     def blocks_of_attachment(self, container_id: str, ifname: str) -> Collection[BlockKey] | None:
         """Blocks with records of the attachment; None if this has to be looked up in the store.
@@ -159,7 +159,7 @@ class Memory:
             found = {
                 key
                 for name in {ifname, ""}  # a record taken over from the Go plugin may have no interface
-                for key in self._attachments.get((container_id, name), ())
+                for key in self._attachments.get((container_id, name))
             }
             if found:
                 return sorted(found)
@@ -185,21 +185,36 @@ class Memory:
         left = {(owner.pod_ref, owner.ifname) for _, owner in after} if gone else set()
         held = {(owner.container_id, owner.ifname) for _, owner in after} if gone else set()
         for owner in gone:
-            _drop(self._pods, (owner.pod_ref, owner.ifname), key, left)
-            _drop(self._attachments, (owner.container_id, owner.ifname), key, held)
+            if (owner.pod_ref, owner.ifname) not in left:
+                self._pods.discard((owner.pod_ref, owner.ifname), key)
+            if (owner.container_id, owner.ifname) not in held:
+                self._attachments.discard((owner.container_id, owner.ifname), key)
         for owner in come:
-            self._pods.setdefault((owner.pod_ref, owner.ifname), set()).add(key)
-            self._attachments.setdefault((owner.container_id, owner.ifname), set()).add(key)
+            self._pods.add((owner.pod_ref, owner.ifname), key)
+            self._attachments.add((owner.container_id, owner.ifname), key)
 
 
-def _drop(
-    index: dict[tuple[str, str], set[BlockKey]],
-    name: tuple[str, str],
-    key: BlockKey,
-    left: set[tuple[str, str]],
-) -> None:
-    keys = index.get(name)
-    if keys is not None and name not in left:
-        keys.discard(key)
-        if not keys:
-            del index[name]
+class _Index:
+    """Blocks by name. Nearly all names have one block, so those tuples are shared: a set for each of some
+    hundred thousand names would hold up every thread whenever the garbage collector looks at them."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[str, str], tuple[BlockKey, ...]] = {}
+        self._single: dict[BlockKey, tuple[BlockKey]] = {}
+
+    def get(self, name: tuple[str, str]) -> tuple[BlockKey, ...]:
+        return self._blocks.get(name, ())
+
+    def add(self, name: tuple[str, str], key: BlockKey) -> None:
+        known = self._blocks.get(name)
+        if known is None:
+            self._blocks[name] = self._single.setdefault(key, (key,))
+        elif key not in known:
+            self._blocks[name] = tuple(sorted((*known, key)))
+
+    def discard(self, name: tuple[str, str], key: BlockKey) -> None:
+        left = tuple(other for other in self._blocks.get(name, ()) if other != key)
+        if left:
+            self._blocks[name] = left
+        else:
+            self._blocks.pop(name, None)

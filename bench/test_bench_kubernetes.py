@@ -1,0 +1,250 @@
+"""ADDs on a real API server, each beside what it is to be compared with, in the same run, taking turns.
+
+The bare write replaces an object of the same size on condition that nobody else did, with the same client.
+Throughput is of 64 plugin processes at once, and of 16 agents with 16 calls each, on one pool.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from tests.api_server import ADMIN, ApiServer, api_server, kubeconfig
+from tests.kube_requests import recorded
+from tests.store_contract import SOON, attachment, demand
+from tests.suites import SUITES
+from whereabouts.addresses import Address
+from whereabouts.agent.group_commit import GroupCommitter, Groups
+from whereabouts.allocator import Allocator, Demand
+from whereabouts.block import Block, BlockKey, Space
+from whereabouts.commit import DirectCommitter
+from whereabouts.deadline import Deadline
+from whereabouts.log import SILENT
+from whereabouts.owners import Owner
+from whereabouts.stores import kube_objects as objects
+from whereabouts.stores.kube_access import from_kubeconfig
+from whereabouts.stores.kube_objects import BLOCKS
+from whereabouts.stores.kubernetes import KubernetesStore
+
+MISSING = SUITES["apiserver"].missing()
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
+ROUNDS = 100
+
+
+def holder(number: int) -> Owner:
+    """An owner with the names and digests of a real pod: nothing in it repeats but node and network."""
+    digest = hashlib.sha256(str(number).encode()).hexdigest()
+    uid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+    return Owner(
+        f"team-a/web-{digest[:10]}-{digest[10:15]}",
+        uid,
+        digest,
+        "net1",
+        f"node-{number % 40}",
+        "macvlan",
+        "",
+        1_700_000_000 + number,
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> ApiServer:
+    return api_server()
+
+
+@pytest.fixture
+def open_store(server: ApiServer, tmp_path: Path) -> Iterator[Callable[[], KubernetesStore]]:
+    path = kubeconfig(tmp_path / "kubeconfig", server.server, server.namespace(), ADMIN, server.authority)
+    opened: list[KubernetesStore] = []
+
+    def store() -> KubernetesStore:
+        opened.append(KubernetesStore(from_kubeconfig(path)))
+        return opened[-1]
+
+    yield store
+    for one in opened:
+        one.close()
+
+
+def fill(store: KubernetesStore, base: str, used: int) -> None:
+    key = BlockKey.of(Space(), ip_address(base))
+    owners = {
+        offset: holder(int(key.base) + offset)._replace(range="10.0.0.0/16") for offset in range(1, used + 1)
+    }
+    store.write_block(
+        key, store.read_block(key, Deadline(SOON), fresh=True), Block(key, owners), Deadline(SOON)
+    )
+
+
+_pools = itertools.count(10)
+
+
+class Pool:
+    """ADDs to one range, each taken back before the next, so that the block keeps its size."""
+
+    def __init__(self, store: KubernetesStore, wanted: Demand) -> None:
+        self._allocator = Allocator(store, DirectCommitter(store), SILENT)
+        self._wanted = wanted
+        self._numbers = itertools.count(1_000_000 * next(_pools))
+        self._owner = holder(next(self._numbers))
+        self._given: list[Address] = []
+        self.seconds: list[float] = []
+        for _ in range(6):  # blocks that others filled are noted by the first few
+            self.add()
+            self.take_back()
+        self.add()
+        self.seconds.clear()
+
+    def take_back(self) -> None:
+        self._allocator.delete(self._wanted, attachment(self._owner), self._given, Deadline(SOON))
+        self._owner = holder(next(self._numbers))
+
+    def add(self) -> None:
+        begun = perf_counter()
+        self._given = self._allocator.add(self._wanted, self._owner, Deadline(SOON))
+        self.seconds.append(perf_counter() - begun)
+
+
+class Bare:
+    """The same object replaced over and over by the same client."""
+
+    def __init__(self, store: KubernetesStore, used: int) -> None:
+        self._resources = store.resources
+        key = BlockKey.of(Space("bare"), ip_address("10.9.0.0"))
+        self._block = Block(key, {offset: holder(offset) for offset in range(1, used + 1)})
+        self._metadata = self._resources.create(BLOCKS, objects.block_object(self._block, {}), Deadline(SOON))
+        self._content: Any = objects.block_object(self._block, {}, self._metadata)
+        self._count = 0
+        self.seconds: list[float] = []
+
+    def write(self) -> None:
+        self._count += 1
+        self._content["spec"]["allocated"] = self._count % 256
+        self._content["metadata"]["resourceVersion"] = self._metadata["resourceVersion"]
+        begun = perf_counter()
+        self._metadata = self._resources.replace(BLOCKS, self._block.key.name, self._content, Deadline(SOON))
+        self.seconds.append(perf_counter() - begun)
+
+
+def test_add_in_a_quarter_full_block_beside_the_bare_write(
+    benchmark: BenchmarkFixture, open_store: Callable[[], KubernetesStore]
+) -> None:
+    store = open_store()
+    fill(store, "10.0.0.0", 64)
+    pool, bare = Pool(store, demand("10.0.0.0/16")), Bare(store, 64)
+
+    def before() -> None:
+        pool.take_back()
+        bare.write()
+
+    _measure(benchmark, pool.add, before, ROUNDS)
+    benchmark.extra_info["beside"] = {"bare write": median(bare.seconds)}
+    benchmark.extra_info["ratio"] = median(pool.seconds) / median(bare.seconds)
+
+
+@pytest.mark.parametrize("last", [64, 128, 240])
+def test_add_in_a_nearly_full_range_beside_a_fresh_one(
+    benchmark: BenchmarkFixture, open_store: Callable[[], KubernetesStore], last: int
+) -> None:
+    """A /16 whose blocks are full but for the last, which has ``last`` addresses in use."""
+    store = open_store()
+    for block in range(255):
+        fill(store, f"10.0.{block}.0", 255)
+    fill(store, "10.0.255.0", last)
+    full = Pool(store, demand("10.0.0.0/16"))
+    fill(store, "10.200.0.0", 64)
+    fresh = Pool(store, demand("10.200.0.0/16"))
+
+    def before() -> None:
+        full.take_back()
+        fresh.take_back()
+        fresh.add()
+
+    _measure(benchmark, full.add, before, ROUNDS)
+    benchmark.extra_info["beside"] = {"fresh, quarter full": median(fresh.seconds)}
+    benchmark.extra_info["ratio"] = median(full.seconds) / median(fresh.seconds)
+
+
+def test_sixteen_agents_with_sixteen_calls_each(
+    benchmark: BenchmarkFixture, open_store: Callable[[], KubernetesStore]
+) -> None:
+    stores = [open_store() for _ in range(16)]
+    groups = [Groups(lambda _: None) for _ in stores]
+    ranges = iter(range(250))
+    requests: list[int] = []
+
+    def add(wanted: Demand, agent: int, call: int) -> None:
+        store = stores[agent]
+        committer = GroupCommitter(groups[agent], DirectCommitter(store))
+        Allocator(store, committer, SILENT).add(wanted, holder(100 * agent + call), Deadline(SOON))
+
+    def burst() -> None:
+        wanted = demand(f"10.{next(ranges)}.0.0/16")
+        with ExitStack() as stack, ThreadPoolExecutor(256) as threads:
+            logs = [stack.enter_context(recorded(store)) for store in stores]
+            jobs = [threads.submit(add, wanted, agent, call) for agent in range(16) for call in range(16)]
+            for job in jobs:
+                job.result()
+        requests.append(sum(map(len, logs)))
+
+    _measure(benchmark, burst, lambda: None, 5)
+    benchmark.extra_info["adds_a_second"] = 256 / _median(benchmark)
+    benchmark.extra_info["requests_an_add"] = median(requests) / 256
+
+
+def test_sixty_four_processes_at_once(benchmark: BenchmarkFixture, server: ApiServer, tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "kubeconfig", server.server, server.namespace(), ADMIN, server.authority)
+    ranges = iter(range(250))
+
+    def add(config: str, number: int) -> None:
+        environment = os.environ | {
+            "CNI_COMMAND": "ADD",
+            "CNI_CONTAINERID": f"{number:064x}",
+            "CNI_NETNS": "/var/run/netns/not-there",
+            "CNI_IFNAME": "net1",
+            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod-{number}",
+            "CNI_PATH": "/opt/cni/bin",
+        }
+        command = [sys.executable, "-m", "whereabouts"]
+        subprocess.run(command, input=config, env=environment, capture_output=True, text=True, check=True)
+
+    def burst() -> None:
+        ipam = {
+            "type": "whereabouts",
+            "range": f"10.{next(ranges)}.0.0/16",
+            "datastore": "kubernetes",
+            "kubernetes": {"kubeconfig": path},
+            "log_level": "error",
+        }
+        config = json.dumps({"cniVersion": "1.0.0", "name": "net", "type": "macvlan", "ipam": ipam})
+        with ThreadPoolExecutor(64) as threads:
+            list(threads.map(partial(add, config), range(64)))
+
+    _measure(benchmark, burst, lambda: None, 2)
+    benchmark.extra_info["adds_a_second"] = 64 / _median(benchmark)
+
+
+def _measure(
+    benchmark: BenchmarkFixture, call: Callable[[], None], before: Callable[[], None], rounds: int
+) -> None:
+    pedantic: Any = benchmark.pedantic
+    pedantic(call, setup=before, rounds=rounds)
+
+
+def _median(benchmark: BenchmarkFixture) -> float:
+    stats: Any = benchmark.stats
+    return float(stats["median"])
