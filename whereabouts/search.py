@@ -16,7 +16,7 @@ from whereabouts.errors import WhereaboutsError
 from whereabouts.log import Log
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
-from whereabouts.store import Conflict, Revision, Store, StoredPool, remembered_hints
+from whereabouts.store import Conflict, Revision, Store, StoredPool
 
 PROBES = 4
 """Blocks that are tried one by one before a search lists bitmaps."""
@@ -71,7 +71,7 @@ class Search:
 
     def ensure_lowest(self) -> None:
         """Raise :class:`Outdated` if the hints of this search are known not to hold any more."""
-        memory = remembered_hints(self._store)
+        memory = self._store.remembered_hints
         if memory is None or self._revision is None:
             return
         if not memory.hold(StoredPool(self._revision, self.pool)):
@@ -91,7 +91,7 @@ class Search:
 
     def _read_hints_anew(self) -> None:
         """The first block had no room though no hint said so: others may have gone on before."""
-        memory = remembered_hints(self._store)
+        memory = self._store.remembered_hints
         if memory is not None:
             memory.forget(self.pool.key)
             stored = self._store.read_pool(self.pool.key, self._deadline)
@@ -155,7 +155,7 @@ class Hints:
             return
         try:
             self._update(pool.key, lambda now: search.noted(now, bases), deadline)
-            if remembered_hints(self._store) is None:
+            if self._store.remembered_hints is None:
                 self._take_back(pool, configured, bases, deadline)
         except WhereaboutsError as error:
             self._log.error(f"pool {pool.key.name}: exhausted blocks were not noted: {error}")
@@ -169,7 +169,7 @@ class Hints:
 
     def correct(self, key: PoolKey, block: BlockKey, deadline: Deadline) -> None:
         """The pool called a block exhausted that has room."""
-        if remembered_hints(self._store) is None:
+        if self._store.remembered_hints is None:
             self.forget(block, deadline)  # of other pools too, in passing
             return
         try:
@@ -179,7 +179,7 @@ class Hints:
 
     def forget(self, key: BlockKey, deadline: Deadline) -> None:
         """An address of this block was freed: no pool may call the block exhausted any more."""
-        if remembered_hints(self._store) is not None:
+        if self._store.remembered_hints is not None:
             return
         try:
             for stored in self._store.pools(deadline, key.space.network_name):

@@ -61,6 +61,20 @@ class StoredPool(NamedTuple):
     pool: Pool
 
 
+class RememberedHints(Protocol):
+    """The hints of pools in a store that answers :meth:`Store.read_pool` from memory.
+
+    Such a store keeps the hints right itself: by the time a write that frees an address returns, no pool
+    calls its block exhausted, and nobody's memory leads past it.
+    """
+
+    def hold(self, pool: StoredPool) -> bool:
+        """Whether nothing has been learnt that makes the pool's hints doubtful. Asks nobody."""
+
+    def forget(self, key: PoolKey) -> None:
+        """Read the pool anew the next time it is asked for."""
+
+
 class Store(Protocol):
     """A datastore. Every call may raise :class:`Unavailable`, :class:`StoreDamaged` or DeadlineExceeded."""
 
@@ -68,6 +82,10 @@ class Store(Protocol):
     """The longest wait before the first repetition of a write that met a conflict, in seconds."""
     concurrent: bool
     """Whether one instance serves several threads at once."""
+
+    @property
+    def remembered_hints(self) -> RememberedHints | None:
+        """What is known of pools' hints, in a store that keeps them right itself; None in others."""
 
     def read_block(self, key: BlockKey, deadline: Deadline, *, fresh: bool = False) -> StoredBlock | None:
         """The block, or None if it was never written.
@@ -116,23 +134,3 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of connections and files. Twice is once."""
-
-
-class RememberedHints(Protocol):
-    """The hints of pools in a store that answers :meth:`Store.read_pool` from memory.
-
-    Such a store keeps the hints right itself: by the time a write that frees an address returns, no pool
-    calls its block exhausted, and nobody's memory leads past it.
-    """
-
-    def hold(self, pool: StoredPool) -> bool:
-        """Whether nothing has been learnt that makes the pool's hints doubtful. Asks nobody."""
-
-    def forget(self, key: PoolKey) -> None:
-        """Read the pool anew the next time it is asked for."""
-
-
-def remembered_hints(store: Store) -> RememberedHints | None:
-    """The memory of a store that has one (as ``remembered_hints``); None: each read gives what holds now."""
-    memory: RememberedHints | None = getattr(store, "remembered_hints", None)
-    return memory

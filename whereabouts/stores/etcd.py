@@ -44,6 +44,7 @@ class EtcdStore:
 
     conflict_pause = 0.01
     concurrent = True
+    remembered_hints = None
 
     def __init__(
         self,
