@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from whereabouts.store import Conflict, StoreError, Unavailable, Unsettled
 from whereabouts.stores import kube_api
 from whereabouts.stores.kube_access import AccessError, from_kubeconfig, from_pod
 from whereabouts.stores.kube_api import Refused, Request
+from whereabouts.stores.kube_migration import repair_reservations
+from whereabouts.stores.kube_objects import RESERVATIONS
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_double import ApiDouble, Asked, Fault, api_double
@@ -28,7 +31,7 @@ BOTH = demand("10.0.0.0/22", "fd00::/64")
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kube_api, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(kube_api, "ATTEMPT", 0.3)
+    monkeypatch.setattr(kube_api, "ATTEMPT", 0.15)
 
 
 @pytest.fixture
@@ -38,12 +41,12 @@ def server() -> Iterator[ApiDouble]:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[[str], KubernetesStore]]:
+def opened() -> Iterator[Callable[..., KubernetesStore]]:
     """Opens stores, by the paths of kubeconfigs, that are closed in the end."""
     with ExitStack() as stack:
 
-        def opened(path: str) -> KubernetesStore:
-            store = KubernetesStore(from_kubeconfig(path), patience=2.0)
+        def opened(path: str, **options: Any) -> KubernetesStore:
+            store = KubernetesStore(from_kubeconfig(path), **({"patience": 2.0} | options))
             stack.callback(store.close)
             return store
 
@@ -52,7 +55,7 @@ def opened() -> Iterator[Callable[[str], KubernetesStore]]:
 
 @pytest.fixture
 def open_store(
-    server: ApiDouble, tmp_path: Path, opened: Callable[[str], KubernetesStore]
+    server: ApiDouble, tmp_path: Path, opened: Callable[..., KubernetesStore]
 ) -> Callable[[], KubernetesStore]:
     path = kubeconfig(tmp_path / "kubeconfig", server.server, server.namespace())
     return lambda: opened(path)
@@ -73,7 +76,7 @@ PASSING = {
     "500 though it was done": Fault(500, after=True),
     "504 though it was done": Fault(504, after=True),
     "cut though it was done": Fault(0, after=True),
-    "answered too late": Fault(504, after=True, seconds=0.4),
+    "answered too late": Fault(504, after=True, seconds=0.2),
 }
 LASTING = {"403": Fault(403), "400": Fault(400), "422": Fault(422), "413": Fault(413)}
 
@@ -164,6 +167,40 @@ def test_a_process_that_dies_at_any_request_loses_nothing_that_the_runtimes_dele
     assert at > 8
 
 
+@pytest.mark.parametrize("name", ["killed", *PASSING, *LASTING])
+def test_beside_the_go_plugin_a_repair_finds_what_any_failure_left(
+    server: ApiDouble, tmp_path: Path, opened: Callable[..., KubernetesStore], name: str
+) -> None:
+    path = kubeconfig(tmp_path / "kubeconfig", server.server, "ns")
+    range_ = demand("10.0.0.0/24")
+    for at in itertools.count():
+        server.objects.clear()
+        failing, working = (opened(path, coexist_with_upstream=True) for _ in range(2))
+        add(working, range_, pod(1))
+        number = itertools.count()
+
+        def die(_: Request, number: Iterator[int] = number, at: int = at) -> None:
+            if name == "killed" and next(number) == at:
+                raise Killed
+
+        server.asked.clear()
+        server.fault = only(at, {**PASSING, **LASTING}[name]) if name != "killed" else lambda _: None
+        with recorded(failing, die) as requests, suppress(WhereaboutsError, Unsettled, Killed):
+            add(failing, range_, pod(2))
+            add(working, range_, pod(3))
+            delete(failing, range_, pod(2))
+        reached = len(requests if name == "killed" else server.asked) > at
+        server.fault = lambda _: None
+        for n in (2, 3):
+            delete(working, range_, pod(n))
+        repair_reservations(working, Deadline(SOON))
+        assert [ref for _, ref in allocations(working)] == ["default/pod-1"], f"at {at}"
+        assert {key[2] for key in server.objects if key[1] == RESERVATIONS} == {"10.0.0.1"}, f"at {at}"
+        if not reached:
+            break
+    assert at > 8
+
+
 @pytest.mark.parametrize("name", PASSING)
 def test_an_adoption_waits_out_what_passes(
     server: ApiDouble, open_store: Callable[[], KubernetesStore], name: str
@@ -214,9 +251,9 @@ def test_a_write_whose_answer_was_lost_is_unsettled_only_if_it_may_have_been_don
 
 
 def test_an_api_server_that_is_away_is_unavailable_after_some_patience(
-    tmp_path: Path, opened: Callable[[str], KubernetesStore]
+    tmp_path: Path, opened: Callable[..., KubernetesStore]
 ) -> None:
-    store = opened(kubeconfig(tmp_path / "k", "http://127.0.0.1:1", "ns"))
+    store = opened(kubeconfig(tmp_path / "k", "http://127.0.0.1:1", "ns"), patience=0.2)
     with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1 cannot be reached"):
         store.read_block(KEY, Deadline(SOON))
     with pytest.raises(Unavailable):
@@ -245,7 +282,7 @@ def test_retry_after_is_kept_to(server: ApiDouble, open_store: Callable[[], Kube
 
 
 def test_a_token_that_was_rotated_is_read_again(
-    server: ApiDouble, tmp_path: Path, opened: Callable[[str], KubernetesStore]
+    server: ApiDouble, tmp_path: Path, opened: Callable[..., KubernetesStore]
 ) -> None:
     server.token = "old"
     path = tmp_path / "kubeconfig"
