@@ -204,7 +204,7 @@ def _by_library(path: str, access: Access) -> Access:
         raise AccessError(f"kubeconfig {path}: no credentials: {error}") from error
     certificate, key = configuration.cert_file, configuration.key_file
     return access._replace(
-        authorization=configuration.get_api_key_with_prefix("authorization") or "",
+        authorization=configuration.auth_settings().get("BearerToken", {}).get("value") or "",
         certificate=f"{_read(certificate)}\n{_read(key)}" if certificate and key else "",
     )
 
