@@ -9,12 +9,13 @@ FLAT_PATH = "/etc/cni/net.d/whereabouts.d/whereabouts.conf"
 
 
 class MemoryFiles:
-    """Files by their paths; an exception in place of a content is raised. Remembers what was read."""
+    """Files by their paths; an exception in place of a content is raised. Remembers what it was asked."""
 
     def __init__(self, contents: dict[str, bytes | Exception] | None = None) -> None:
         self.contents = contents or {}
         self.read_paths: list[str] = []
         self.refused_key = ""
+        self.asked_for: list[tuple[str, str]] = []
 
     def read(self, path: str) -> bytes | None:
         self.read_paths.append(path)
@@ -26,6 +27,7 @@ class MemoryFiles:
         return content
 
     def admit(self, key: str, path: str) -> None:
+        self.asked_for.append((key, path))
         if key == self.refused_key:
             raise ConfigError(f"{key} {path} is refused")
 

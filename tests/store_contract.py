@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from whereabouts.allocator import Allocator, Attachment, Demand, RangeFull
+from whereabouts.allocator import Allocator, Attachment, Demand, GivenTwice, RangeFull
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.collect import collect
 from whereabouts.commit import DirectCommitter
@@ -16,6 +16,7 @@ from whereabouts.log import SILENT
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
+from whereabouts.search import NameTaken
 from whereabouts.store import Conflict, Store, StoreError
 from whereabouts.verify import CheckFailed, RangeExhausted, check, status
 
@@ -286,6 +287,24 @@ class StoreContract:
     def test_a_range_keeps_the_space_in_which_it_was_first_used(self, store: Store) -> None:
         add(store, demand("10.0.0.0/24", shared=False), pod(1))
         assert add(store, demand("10.0.0.0/24", shared=True), pod(2)) == ["10.0.0.2"]
+
+    def test_ranges_with_spaces_of_their_own_never_give_one_interface_an_address_twice(
+        self, store: Store
+    ) -> None:
+        for text in ("10.0.0.0/24", "10.0.0.0/25"):
+            add(store, demand(text, shared=False), pod(1))
+        with pytest.raises(GivenTwice, match=r"10\.0\.0\.0/24 and 10\.0\.0\.0/25 overlap"):
+            add(store, demand("10.0.0.0/24", "10.0.0.0/25"), pod(2))
+        assert len(allocations(store)) == 2
+
+    def test_pools_whose_names_are_spelled_alike_do_not_mix(self, store: Store) -> None:
+        assert add(store, demand("2001:db8::/119"), pod(1)) == ["2001:db8::1"]
+        alike = demand("db8::/119", network_name="2001")
+        assert alike.pool_key(alike.ranges[0]).name == "2001-db8---119"
+        try:
+            assert add(store, alike, pod(2)) == ["db8::1"]
+        except NameTaken:
+            assert [address for address, _ in allocations(store)] == ["2001:db8::1"]
 
     def test_wide_ipv6_ranges_are_used_to_their_ends(self, store: Store) -> None:
         top = demand("fd00::/8", start="fdff:ffff:ffff:ffff:ffff:ffff:ffff:fffd")

@@ -19,6 +19,10 @@ def config_of(path: Path) -> Config:
     return load({"ipam": ipam}, network="n", container_id="c", files=HostFiles())
 
 
+def ranges(stores: Datastores) -> list[str]:
+    return [row.range for rows in stores.usage().values() for row in rows]
+
+
 def test_a_connection_is_kept_for_the_next_call_and_not_shared_by_two(tmp_path: Path) -> None:
     stores = Datastores(Metrics())
     config = config_of(tmp_path / "w.db")
@@ -47,10 +51,10 @@ def test_counting_addresses_does_not_change_which_datastore_was_used_last(tmp_pa
         with stores.use(config_of(tmp_path / f"{number}.db"), Deadline(SOON)) as (store, _):
             add(store, demand(f"10.0.{number}.0/24"), pod(number))
     for _ in range(2):
-        assert [row.range for row in stores.usage()][:2] == ["10.0.63.0/24", "10.0.62.0/24"]
+        assert ranges(stores)[:2] == ["10.0.63.0/24", "10.0.62.0/24"]
     with stores.use(config_of(tmp_path / "another.db"), Deadline(SOON)):
         pass
-    assert [row.range for row in stores.usage()][-1] == "10.0.1.0/24"
+    assert ranges(stores)[-1] == "10.0.1.0/24"
     stores.close()
 
 
@@ -59,7 +63,9 @@ def test_usage_and_requests_are_counted(tmp_path: Path) -> None:
     stores = Datastores(metrics)
     with stores.use(config_of(tmp_path / "w.db"), Deadline(SOON)) as (store, _):
         add(store, demand("10.0.0.0/24"), pod(1))
-    assert [(row.range, row.used, row.free) for row in stores.usage()] == [("10.0.0.0/24", 1, 253)]
+    ((name, rows),) = stores.usage().items()
+    assert name == f"local:{tmp_path / 'w.db'}"
+    assert [(row.range, row.used, row.free) for row in rows] == [("10.0.0.0/24", 1, 253)]
     exposed = generate_latest(metrics.registry).decode()
     assert 'whereabouts_store_requests_total{outcome="ok",verb="write_block"} 1.0' in exposed
     stores.close()

@@ -1,5 +1,6 @@
 """The command line on the embedded store."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from whereabouts.cli import main
 from whereabouts.deadline import Deadline
 from whereabouts.stores.sqlite import SqliteStore
 
+from .cni_calls import CONSOLE
 from .store_contract import SOON, add, demand, pod
 
 
@@ -48,3 +50,12 @@ def test_without_a_command_the_versions_are_told_on_stderr(capsys: pytest.Captur
     assert captured.err.splitlines()[1] == (
         "CNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"
     )
+
+
+def test_output_that_cannot_be_written_is_said_in_a_sentence() -> None:
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [CONSOLE, "version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert run.returncode == 1
+    assert run.stderr == "whereabouts: No space left on device: the output is not whole\n"

@@ -52,7 +52,6 @@ def test_nothing_but_the_type_gives_the_defaults() -> None:
         log_file="",
         log_level="debug",
         leader=LeaderTimes(1500, 1000, 500),
-        inline_paths=(),
         warnings=(),
     )
 
@@ -306,7 +305,7 @@ def test_datastore_of_the_installers_flat_file_holds() -> None:
     config = loaded({"range": "10.0.0.0/24"}, files)
     assert config.datastore == "kubernetes"
     assert config.configuration_path == "/etc/cni/net.d/whereabouts.d"
-    assert (config.warnings, config.inline_paths) == ((), ())
+    assert (config.warnings, files.asked_for) == ((), [])
 
 
 STORAGE = "have not configured the storage engine (looks like you're using an invalid `{}` parameter"
@@ -375,7 +374,7 @@ def test_network_names_that_no_datastore_can_hold(name: str) -> None:
 # ---- the rest of the host ----
 
 
-def test_paths_that_the_network_configuration_sets_are_told() -> None:
+def test_paths_that_the_network_configuration_sets_are_asked_for_and_no_others() -> None:
     ipam: dict[str, Any] = {
         "log_file": "/l",
         "configuration_path": "/c",
@@ -386,7 +385,12 @@ def test_paths_that_the_network_configuration_sets_are_told() -> None:
         "ETCD_CA_CERT_FILE": "/ca",
         "etcd_host": "h",
     }
-    assert loaded(ipam).inline_paths == (
+
+    def asked_for(inline: dict[str, Any], files: MemoryFiles) -> list[tuple[str, str]]:
+        loaded(inline, files)
+        return files.asked_for
+
+    assert asked_for(ipam, MemoryFiles()) == [
         ("log_file", "/l"),
         ("configuration_path", "/c"),
         ("kubernetes.kubeconfig", "/k"),
@@ -394,10 +398,10 @@ def test_paths_that_the_network_configuration_sets_are_told() -> None:
         ("etcd_key_file", "/ek"),
         ("etcd_cert_file", "/ec"),
         ("etcd_ca_cert_file", "/ca"),
-    )
-    assert loaded({}, flat(**ipam)).inline_paths == ()
-    assert loaded({"local": {}, "log_file": ""}, flat(**ipam)).inline_paths == ()
-    assert loaded({"log_file": "/l"}, flat(log_file="/l")).inline_paths == (("log_file", "/l"),)
+    ]
+    assert asked_for({}, flat(**ipam)) == []
+    assert asked_for({"local": {}, "log_file": ""}, flat(**ipam)) == []
+    assert asked_for({"log_file": "/l"}, flat(log_file="/l")) == [("log_file", "/l")]
 
 
 @pytest.mark.parametrize("lenient", [False, True])

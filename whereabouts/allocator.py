@@ -46,6 +46,10 @@ class Demand(NamedTuple):
         return PoolKey(self.network_name, str(configured.network))
 
 
+class GivenTwice(WhereaboutsError):
+    """Ranges of one configuration overlap, and live in spaces that do not know of each other."""
+
+
 class Attachment(NamedTuple):
     """An interface of a container on a CNI network (CNI SPEC, section 2, "Attachment")."""
 
@@ -74,6 +78,7 @@ class Allocator:
         try:
             for configured in demand.ranges:
                 assigned.append(self._add_one(demand, configured, owner, deadline))
+            _refuse_twice(assigned)
         except BaseException:
             self._undo(assigned, deadline.grace(UNDO_SECONDS))
             raise
@@ -216,6 +221,18 @@ class Allocator:
 
 def _holds(block: Block, owner: Owner) -> bool:
     return block.offset_held(owner.pod_ref, owner.ifname, owner.range) is not None
+
+
+def _refuse_twice(assigned: Sequence[tuple[BlockKey, Assigned]]) -> None:
+    """Pools that were created with spaces of their own keep them, whatever the configuration says now."""
+    ranges: dict[Address, str] = {}
+    for _, given in assigned:
+        other = ranges.setdefault(given.address, given.owner.range)
+        if other != given.owner.range:
+            raise GivenTwice(
+                f"ranges {other} and {given.owner.range} overlap, and a pool of theirs was created with "
+                f"enable_overlapping_ranges: false: both gave {given.address}; ask for one of them only"
+            )
 
 
 def _accounts_for(freed: Collection[Allocation], demand: Demand) -> bool:

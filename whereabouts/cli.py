@@ -17,17 +17,25 @@ from whereabouts.install import command as install
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status: 0, 1 for a failure that was explained, 2 for a wrong use."""
     chosen = _parser().parse_args(arguments)
-    if chosen.command is None:
-        # A runtime probes a plugin this way, too; the Go plugin answers on stderr and with success.
-        machine = os.uname()
-        sys.stderr.write(about(whereabouts.__version__, machine.sysname.lower(), machine.machine))
-        sys.stderr.write("See whereabouts --help.\n")
-        return 0
     try:
-        return int(chosen.run(chosen))
+        status = _about() if chosen.command is None else int(chosen.run(chosen))
+        sys.stdout.flush()
     except WhereaboutsError as error:
         sys.stderr.write(f"whereabouts: {error}\n")
         return 1
+    except OSError as error:
+        sys.stderr.write(f"whereabouts: {error.strerror or error}: the output is not whole\n")
+        sys.stdout = None  # what is left in its buffer cannot be written at the end either
+        return 1
+    return status
+
+
+def _about() -> int:
+    """A runtime probes a plugin this way, too; the Go plugin answers on stderr and with success."""
+    machine = os.uname()
+    sys.stderr.write(about(whereabouts.__version__, machine.sysname.lower(), machine.machine))
+    sys.stderr.write("See whereabouts --help.\n")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -44,6 +44,10 @@ class Deadline:
         """A deadline ``seconds`` from now on the same clock, for cleaning up when this one is over."""
         return Deadline(seconds, clock=self._clock, sleep=self._sleep)
 
+    def within(self, seconds: float) -> Deadline:
+        """A deadline ``seconds`` from now, or this one if it is sooner."""
+        return self.grace(max(0.0, min(seconds, self._expires - self._clock())))
+
     def remaining(self, what: str) -> float:
         """Seconds that are left, more than zero.
 

@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run as what the environment asks for, and exit with its status."""
-    if "CNI_COMMAND" not in os.environ:
+    if not os.environ.get("CNI_COMMAND"):  # empty counts as unset, as in the CNI library
         from whereabouts.cli import main as command_line
 
         sys.exit(command_line())

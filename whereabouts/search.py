@@ -18,6 +18,8 @@ from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
 from whereabouts.store import Conflict, Revision, Store, StoredPool
 
+HINT_SECONDS = 2.0
+"""How long a call may keep hints right."""
 PROBES = 4
 """Blocks that are tried one by one before a search lists bitmaps."""
 _ALIGNED = ~(BLOCK_SIZE - 1)
@@ -25,6 +27,10 @@ _ALIGNED = ~(BLOCK_SIZE - 1)
 
 class Outdated(WhereaboutsError):
     """The hints that led to a block no longer hold: the search has to begin again."""
+
+
+class NameTaken(WhereaboutsError):
+    """The pool's name, which is spelled as the Go plugin spells it, is that of another pool."""
 
 
 class Search:
@@ -140,7 +146,10 @@ class Search:
 
 
 class Hints:
-    """Keeps the pools' hints. A failure here is logged: it costs order, never an address."""
+    """Keeps the pools' hints. Whatever fails here is logged: it costs order, never an address.
+
+    A call has its address by then, or has given it back, so that nothing of this may fail it or hold it up.
+    """
 
     def __init__(self, store: Store, log: Log) -> None:
         """Hints over ``store``."""
@@ -149,16 +158,16 @@ class Hints:
 
     def remember(self, configured: Range, search: Search, deadline: Deadline) -> None:
         """Write down the blocks that ``search`` saw exhausted, and take back what has changed since."""
-        pool = search.pool
-        bases = {base for base in search.exhausted if pool.first_unexhausted(search.view, base) == base}
-        if not bases or not search.leads_on(pool, bases):
-            return
+        pool, deadline = search.pool, deadline.within(HINT_SECONDS)
         try:
+            bases = {base for base in search.exhausted if pool.first_unexhausted(search.view, base) == base}
+            if not bases or not search.leads_on(pool, bases):
+                return
             self._update(pool.key, lambda now: search.noted(now, bases), deadline)
             if self._store.remembered_hints is None:
                 self._take_back(pool, configured, bases, deadline)
-        except WhereaboutsError as error:
-            self._log.error(f"pool {pool.key.name}: exhausted blocks were not noted: {error}")
+        except Exception as error:
+            self._log.error(f"pool {pool.key.name}: exhausted blocks were not noted: {_named(error)}")
 
     def _take_back(self, pool: Pool, configured: Range, bases: Collection[int], deadline: Deadline) -> None:
         version, first, last = configured.version, min(bases), max(bases)
@@ -173,25 +182,27 @@ class Hints:
             self.forget(block, deadline)  # of other pools too, in passing
             return
         try:
-            self._update(key, lambda now: now.without_exhausted(block.base), deadline)
-        except WhereaboutsError as error:
-            self._log.error(f"block {block.name}: it is still called exhausted: {error}")
+            self._clear(key, block.base, deadline.within(HINT_SECONDS))
+        except Exception as error:
+            self._log.error(f"block {block.name}: it is still called exhausted: {_named(error)}")
 
     def forget(self, key: BlockKey, deadline: Deadline) -> None:
         """An address of this block was freed: no pool may call the block exhausted any more."""
         if self._store.remembered_hints is not None:
             return
+        deadline = deadline.within(HINT_SECONDS)
         try:
-            for stored in self._store.pools(deadline, key.space.network_name):
+            for stored in self._store.pools(deadline, key.space.network_name, hinted=True):
                 if stored.pool.is_exhausted(key):
                     self._clear(stored.pool.key, key.base, deadline)
-        except WhereaboutsError as error:
-            self._log.error(f"block {key.name}: it is still called exhausted: {error}")
+        except Exception as error:
+            self._log.error(f"block {key.name}: it is still called exhausted: {_named(error)}")
 
     def _clear(self, key: PoolKey, base: int, deadline: Deadline) -> None:
         self._update(key, lambda now: now.without_exhausted(base), deadline)
 
     def _update(self, key: PoolKey, change: Callable[[Pool], Pool], deadline: Deadline) -> None:
+        pause = self._store.conflict_pause
         while True:
             stored = self._store.read_pool(key, deadline)
             if stored is None:
@@ -200,9 +211,8 @@ class Hints:
                 self._store.write_pool(stored, change(stored.pool), deadline)
                 return
             except Conflict:
-                deadline.pause(
-                    self._store.conflict_pause, f"pool {key.name} is written by others all the time"
-                )
+                deadline.pause(pause, f"pool {key.name} is written by others all the time")
+                pause *= 2
 
 
 def pool_for(store: Store, key: PoolKey, shared: bool, deadline: Deadline, log: Log) -> StoredPool:
@@ -211,12 +221,23 @@ def pool_for(store: Store, key: PoolKey, shared: bool, deadline: Deadline, log: 
     The pool's own ``shared`` holds for everybody, so that one range never has two spaces.
     """
     stored = store.read_pool(key, deadline) or store.create_pool(Pool(key, shared), deadline)
+    if stored.pool.key != key:
+        theirs = stored.pool.key
+        raise NameTaken(
+            f"range {key.range} of network_name {key.network_name!r} would have the pool {key.name}, which "
+            f"is that of range {theirs.range} of network_name {theirs.network_name!r}: choose another name"
+        )
     if stored.pool.shared != shared:
         log.error(
             f"pool {key.name} was created with enable_overlapping_ranges: {_word(stored.pool.shared)}, which "
             f"holds for all its configurations; {_word(shared)} is ignored until the pool is deleted"
         )
     return stored
+
+
+def _named(error: Exception) -> str:
+    """The error; with its type where it is none of ours, which nobody expected."""
+    return str(error) if isinstance(error, WhereaboutsError) else f"{type(error).__name__}: {error}"
 
 
 def _word(value: bool) -> str:

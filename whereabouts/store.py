@@ -129,8 +129,10 @@ class Store(Protocol):
     def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
         """Write the pool if the stored one still is ``previous``; raises :class:`Conflict`."""
 
-    def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
-        """The pools of one network name, or every pool; by name."""
+    def pools(
+        self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False
+    ) -> Collection[StoredPool]:
+        """The pools of one network name, or every pool, in order. ``hinted``: only those with hints."""
 
     def close(self) -> None:
         """Let go of connections and files. Twice is once."""

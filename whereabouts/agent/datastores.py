@@ -17,7 +17,7 @@ from whereabouts.config import Config
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.store import Store
-from whereabouts.stores.opening import open_store, store_identity
+from whereabouts.stores.opening import open_store, store_identity, store_name
 from whereabouts.usage import Usage, usage
 
 MOST = 64
@@ -136,9 +136,9 @@ class Datastores:
                 return self._open.pop(identity)
         return None
 
-    def usage(self) -> list[Usage]:
-        """Addresses by range, the last used datastore first; what cannot be read in time is left out."""
-        rows: list[Usage] = []
+    def usage(self) -> dict[str, list[Usage]]:
+        """Addresses by range, for each datastore; what cannot be read in time is left out."""
+        rows: dict[str, list[Usage]] = {}
         deadline = Deadline(USAGE_SECONDS)
         with self._lock:  # held open, but not used by a call: their order stays
             counted = list(reversed(self._open.values()))
@@ -147,7 +147,7 @@ class Datastores:
         try:
             for datastore in counted:
                 with suppress(WhereaboutsError), datastore.connection(deadline) as (store, _):
-                    rows += usage(store, deadline)
+                    rows[store_name(datastore.config)] = usage(store, deadline)
         finally:
             with self._lock:
                 for datastore in counted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -96,7 +96,7 @@ class MeasuredStore:
 class UsageCollector:
     """Addresses by range, read from the store when metrics are asked for."""
 
-    def __init__(self, usage: Callable[[], list[Usage]]) -> None:
+    def __init__(self, usage: Callable[[], Mapping[str, Sequence[Usage]]]) -> None:
         """Ask ``usage`` at each reading."""
         self._usage = usage
 
@@ -105,9 +105,10 @@ class UsageCollector:
         family = GaugeMetricFamily(
             "whereabouts_range_addresses",
             "Addresses of a range: capacity, used, free.",
-            labels=["network", "range", "state"],
+            labels=["datastore", "network", "range", "state"],
         )
-        for row in self._usage():
-            for state, number in (("capacity", row.capacity), ("used", row.used), ("free", row.free)):
-                family.add_metric([row.network_name, row.range, state], number)
+        for datastore, rows in self._usage().items():
+            for row in rows:
+                for state, number in (("capacity", row.capacity), ("used", row.used), ("free", row.free)):
+                    family.add_metric([datastore, row.network_name, row.range, state], number)
         yield family

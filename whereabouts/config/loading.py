@@ -42,15 +42,13 @@ def load(
 
     Raises :class:`NotOurs` for another IPAM plugin's configuration, and :class:`ConfigError`, also where
     ``files`` do not admit a path that the network configuration names, before anything is read, or what it
-    would make of the host's etcd. ``lenient``,
-    for giving addresses back, passes over mistakes that do not say where the records are: what is wrong
-    is left out, and ``warnings`` tell so.
+    would make of the host's etcd. ``lenient``, for giving addresses back, passes over mistakes that do not
+    say where the records are: what is wrong is left out, and ``warnings`` tell so.
     """
     problems = Problems(lenient, [])
     ipam = _ipam(config)
     inline = read_members(ipam, KEYS, Place("LoadIPAMConfig - JSON Parsing Error: ", "ipam.", problems))
-    inline_paths = paths_in(inline)
-    for key, path in inline_paths:
+    for key, path in paths_in(inline):
         files.admit(key, path)
     flat = read_flat_file(files, inline.text("configuration_path"), problems)
     for key in changed_etcd_keys(inline, flat):
@@ -83,7 +81,6 @@ def load(
         log_file=merged.text("log_file"),
         log_level=_log_level(merged, problems),
         leader=_leader_times(merged, problems),
-        inline_paths=inline_paths,
         warnings=tuple(problems.warnings),
     )
 

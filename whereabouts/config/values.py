@@ -100,7 +100,5 @@ class Config(NamedTuple):
     log_level: str
     """``panic``, ``error``, ``verbose`` or ``debug``."""
     leader: LeaderTimes
-    inline_paths: tuple[tuple[str, str], ...]
-    """Key and value of each path that the network configuration itself sets, not the host's flat file."""
     warnings: tuple[str, ...]
     """What was passed over, for a log."""

@@ -275,14 +275,17 @@ class EtcdStore:
         self._memory.remember_pool(key, stored)
         return stored
 
-    def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
+    def pools(
+        self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False
+    ) -> Collection[StoredPool]:
         """See :class:`~whereabouts.store.Store`; never from memory."""
         beginning = self._keys.pools(network_name)
         listed = self._list(beginning, messages.end_of(beginning), deadline)
         stored = [StoredPool(one.mod_revision, values.read_pool(one.key, one.value)) for one in listed]
         for one in stored:
             self._memory.remember_pool(one.pool.key, one)
-        return sorted(stored, key=lambda one: one.pool.key.name)
+        chosen = [one for one in stored if one.pool.exhausted or not hinted]
+        return sorted(chosen, key=lambda one: one.pool.key)
 
     # ------------------------------------------------------------------- reads
 

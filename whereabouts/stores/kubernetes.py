@@ -344,7 +344,9 @@ class KubernetesStore:
         known = self._memory.pool(name)
         return max(int(time() * 1000), (known.withdrawn if known else 0) + 1, self._memory.told(name) + 1)
 
-    def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
+    def pools(
+        self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False
+    ) -> Collection[StoredPool]:
         """See :class:`~whereabouts.store.Store`; those of the Go plugin that nobody has used yet included."""
         found = []
         for content in self.resources.list(POOLS, deadline):
@@ -352,7 +354,8 @@ class KubernetesStore:
             if key is not None and network_name in (None, key.network_name):
                 metadata = content["metadata"]
                 found.append(StoredPool(metadata["resourceVersion"], objects.read_pool(key, metadata)))
-        return sorted(found, key=lambda stored: stored.pool.key.name)
+        chosen = [stored for stored in found if stored.pool.exhausted or not hinted]
+        return sorted(chosen, key=lambda stored: stored.pool.key)
 
     # ------------------------------------------------------- hints taken back
 

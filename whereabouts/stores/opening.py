@@ -44,6 +44,15 @@ def _open_etcd(config: EtcdConfig) -> Store:
     )
 
 
+def store_name(config: Config) -> str:
+    """What people call a datastore: its kind and where it is, without secrets."""
+    if config.etcd is not None:
+        return f"etcd:{config.etcd.host}{config.etcd.prefix}"
+    if config.datastore == "kubernetes":
+        return f"kubernetes:{config.kubeconfig}"
+    return f"local:{config.local_path}"
+
+
 def store_identity(config: Config) -> tuple[object, ...]:
     """What tells one datastore from another: configurations with equal identities share one."""
     return (

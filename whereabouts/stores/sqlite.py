@@ -46,12 +46,12 @@ CREATE TABLE records (
 CREATE INDEX records_of_pod ON records (pod_ref, ifname);
 CREATE INDEX records_of_attachment ON records (container_id, ifname);
 CREATE TABLE pools (
-  name TEXT NOT NULL PRIMARY KEY,
   network_name TEXT NOT NULL,
   range TEXT NOT NULL,
   shared INTEGER NOT NULL,
   revision INTEGER NOT NULL,
-  exhausted TEXT NOT NULL
+  exhausted TEXT NOT NULL,
+  PRIMARY KEY (network_name, range)
 );
 """
 _WHOSE = (
@@ -198,15 +198,15 @@ class SqliteStore:
 
     def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
         """See :class:`~whereabouts.store.Store`."""
-        found = self._pools_where("name = ?", (key.name,), deadline)
+        found = self._pools_where("network_name = ? AND range = ?", tuple(key), deadline)
         return found[0] if found else None
 
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
         """See :class:`~whereabouts.store.Store`."""
-        values = (pool.key.name, *pool.key, pool.shared, 1, pool.hints())
+        values = (*pool.key, pool.shared, 1, pool.hints())
         with self._translated(deadline), self._transaction():
             self._connection.execute(
-                "INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values
+                "INSERT INTO pools VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values
             )
         stored = self.read_pool(pool.key, deadline)
         if stored is None:
@@ -217,22 +217,26 @@ class SqliteStore:
         """See :class:`~whereabouts.store.Store`."""
         with self._translated(deadline), self._transaction():
             written = self._connection.execute(
-                "UPDATE pools SET revision = revision + 1, exhausted = ? WHERE name = ? AND revision = ?",
-                (pool.hints(), pool.key.name, previous.revision),
+                "UPDATE pools SET revision = revision + 1, exhausted = ?"
+                " WHERE network_name = ? AND range = ? AND revision = ?",
+                (pool.hints(), *pool.key, previous.revision),
             )
             if written.rowcount != 1:
                 raise Conflict(f"pool {pool.key.name} was written by another process")
 
-    def pools(self, deadline: Deadline, network_name: str | None = None) -> Collection[StoredPool]:
+    def pools(
+        self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False
+    ) -> Collection[StoredPool]:
         """See :class:`~whereabouts.store.Store`."""
+        condition = "exhausted != ''" if hinted else "TRUE"
         if network_name is None:
-            return self._pools_where("TRUE", (), deadline)
-        return self._pools_where("network_name = ?", (network_name,), deadline)
+            return self._pools_where(condition, (), deadline)
+        return self._pools_where(f"{condition} AND network_name = ?", (network_name,), deadline)
 
     def _pools_where(self, condition: str, values: tuple[str, ...], deadline: Deadline) -> list[StoredPool]:
         query = (
             f"SELECT revision, network_name, range, shared, exhausted FROM pools WHERE {condition}"  # noqa: S608
-            " ORDER BY name"
+            " ORDER BY network_name, range"
         )
         with self._translated(deadline):
             return [_stored_pool(*row) for row in self._connection.execute(query, values)]
