@@ -150,10 +150,9 @@ class Block:
         """What became of another value of the block: offset, owner before, owner now, in offset order."""
         was, now = before._owners, self._owners
         changed = was.keys() - now.keys()
-        for offset, owner in now.items():
-            earlier = was.get(offset)
-            if earlier is not owner and earlier != owner:
-                changed.add(offset)
+        # Values that come from one another share their owners: most are known to be equal by identity.
+        pairs = zip(now, map(was.get, now), now.values(), strict=True)
+        changed.update(offset for offset, old, new in pairs if old is not new and old != new)
         return [(offset, was.get(offset), now.get(offset)) for offset in sorted(changed)]
 
     def lowest_free(self, barred: Sequence[Interval] = ()) -> int | None:

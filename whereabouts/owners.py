@@ -124,14 +124,17 @@ def _pack_column(values: Sequence[str]) -> bytes:
 
 
 def _smallest(values: Sequence[str]) -> tuple[int, bytes]:
-    distinct = list(dict.fromkeys(values))
-    if len(distinct) == 1 or len(distinct) <= min(_DICTIONARY_LIMIT, len(values) // 2):
-        return _DICTIONARY, _pack_dictionary(values, distinct)
-    width = len(values[0])
+    first = values[0]
+    if values.count(first) == len(values):
+        return _DICTIONARY, _pack_dictionary(values, [first])
+    width = len(first)
     if width and len(set(map(len, values))) == 1:
         raw = _as_uuids(values) if width == 36 else _as_hexadecimal(values)
         if raw is not None:
             return (_UUID, raw) if width == 36 else (_HEX, bytes([width // 2]) + raw)
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) <= min(_DICTIONARY_LIMIT, len(values) // 2):
+        return _DICTIONARY, _pack_dictionary(values, distinct)
     return _TEXT, _join(values)
 
 
