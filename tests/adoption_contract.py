@@ -238,6 +238,17 @@ class AdoptionContract:
         assert cluster.reservations()["10.0.0.2"] == "default/go-2"
         assert ("10.0.0.2", "default/go-2") in allocations(store)
 
+    def test_what_is_adopted_is_not_reserved_once_more(self, cluster: Cluster) -> None:
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {str(n): entry(n) for n in range(1, 100)})
+        for n in range(1, 100):
+            cluster.reservation(f"10.0.0.{n}", podref=f"default/go-{n}", ifname="net1")
+        store, wanted = cluster.open(coexist=True), demand("10.0.0.0/24")
+        with recorded(store) as requests:
+            assert add(store, wanted, pod(1)) == ["10.0.0.100"]
+        assert len(requests) < 20
+        assert delete(store, wanted, of(7)) == ["10.0.0.7"]
+        assert "10.0.0.7" not in cluster.reservations()
+
     def test_a_write_that_conflicts_leaves_no_reservation_behind(self, cluster: Cluster) -> None:
         one, two, wanted = cluster.open(coexist=True), cluster.open(coexist=True), demand("10.0.0.0/24")
         add(one, wanted, pod(1))
@@ -281,6 +292,40 @@ class AdoptionContract:
         assert cluster.reservations()["10.0.0.9"] == "default/go-9"
         assert list(to_upstream(store, Deadline(SOON))) == []
         assert [moved.allocations for moved in to_blocks(cluster.open(), Deadline(SOON))] == [2, 3, 1]
+
+    @pytest.mark.parametrize("back", [False, True])
+    def test_a_migration_that_was_killed_at_any_request_is_finished_by_the_next(
+        self, cluster: Cluster, back: bool
+    ) -> None:
+        move = to_upstream if back else to_blocks
+        expected = {"1": entry(1), "300": entry(300)}
+        cluster.pool("10.0.0.0-22", "10.0.0.0/22", expected)
+        for number in (1, 300):
+            cluster.reservation(
+                f"10.0.{number >> 8}.{number & 255}", podref=f"default/go-{number}", ifname="net1"
+            )
+        for at in itertools.count():
+            dying, other = cluster.open(), cluster.open()
+            list((to_blocks if back else to_upstream)(other, Deadline(SOON)))
+            count = itertools.count()
+
+            def die(_: Request, count: Iterator[int] = count, at: int = at) -> None:
+                if next(count) == at:
+                    raise Killed
+
+            died = False
+            with recorded(dying, die):
+                try:
+                    list(move(dying, Deadline(SOON)))
+                except Killed:
+                    died = True
+            list(move(cluster.open(), Deadline(SOON)))
+            recorded_now = allocations(cluster.open())
+            assert cluster.map_of("10.0.0.0-22") == (expected if back else {}), f"killed at {at}"
+            assert len(recorded_now) == (0 if back else 2), f"killed at {at}"
+            if not died:
+                break
+        assert at > 5
 
     def test_what_the_go_plugin_could_not_hold_stays_in_blocks(self, cluster: Cluster) -> None:
         store = cluster.open()

@@ -12,6 +12,7 @@ condition that it is as it was read. So, of the two, whoever comes second sees t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from copy import copy
 from time import monotonic, time
 
 from whereabouts._bitmap import Bitmap
@@ -67,10 +68,13 @@ class KubernetesStore:
         """
         self.resources = Resources(ApiClient(source, patience=patience), namespace)
         self._memory = Memory()
-        self._adoption = Adoption(self.resources, DirectCommitter(self), self._clashed)
-        self._reservations = Reservations(self.resources) if coexist_with_upstream else None
+        self._reservations: Reservations | None = None
         self.clashes: list[Clash] = []
         """Addresses that this process saw given twice, by the Go plugin and by us."""
+        # What is adopted has its reservations already, so that is done by a twin which makes none.
+        self._adoption = Adoption(self.resources, DirectCommitter(copy(self)), self._clashed)
+        if coexist_with_upstream:
+            self._reservations = Reservations(self.resources)
         self.remembered_hints: RememberedHints = self._memory
 
     def close(self) -> None:
