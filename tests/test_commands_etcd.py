@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 pytest.importorskip("grpc", reason="grpcio is not installed (pip install 'whereabouts-ipam[etcd]')")
 
 from tests.cni_calls import CONSOLE, Runtime, container_of
 from tests.etcd_server import EtcdServer, cluster
+from whereabouts.agent.host import AgentHost
+from whereabouts.config import flat_file
 
 pytestmark = pytest.mark.etcd
 
@@ -52,3 +55,21 @@ def test_lists_of_a_go_plugin_are_taken_over_by_a_command(server: EtcdServer, tm
     assert runtime.add("new") == ["10.4.0.2"]
     runtime.delete("old")
     assert runtime.add("newer") == ["10.4.0.1"]
+
+
+def test_an_agent_opens_the_hosts_own_datastore_when_it_starts(
+    server: EtcdServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flat = tmp_path / "whereabouts.conf"
+    monkeypatch.setattr(flat_file, "FLAT_FILES", (str(flat),))
+    flat.write_text(json.dumps({"etcd_host": server.host}))
+    host = AgentHost([], "verbose", {})
+    host.warm_up()
+    assert (
+        f'given_twice{{datastore="etcd:{server.host}/whereabouts/v1/"}} 0.0'
+        in generate_latest(host.metrics.registry).decode()
+    )
+    host.close()
+    flat.write_text("no JSON")
+    AgentHost([], "verbose", {}).warm_up()
+    assert "the host's datastore is not ready yet" in capfd.readouterr().err

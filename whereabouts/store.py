@@ -7,7 +7,7 @@ several blocks, no clock. What a store derives from the blocks (indexes, caches)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from whereabouts._bitmap import Bitmap
 from whereabouts.block import Block, BlockDamaged, BlockKey, Space
@@ -82,6 +82,10 @@ class Store(Protocol):
     """The longest wait before the first repetition of a write that met a conflict, in seconds."""
     concurrent: bool
     """Whether one instance serves several threads at once."""
+
+    @property
+    def given_twice(self) -> Sequence[str]:
+        """Sentences about addresses that this process found given by us and by a Go plugin."""
 
     @property
     def remembered_hints(self) -> RememberedHints | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from threading import Thread
 
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import LEVELS, Log, to_stderr
@@ -63,6 +64,7 @@ def run(chosen: argparse.Namespace) -> int:
         if http is not None:
             log.verbose(f"metrics and probes on http://{chosen.metrics_host}:{http.port}")
         host.ready = True
+        Thread(target=host.warm_up, name="warm up", daemon=True).start()
         log.verbose(f"serving on {chosen.socket}")
         server.run()
         host.ready = False

@@ -86,6 +86,10 @@ class _Datastore:
             return None
         return found.st_dev, found.st_ino
 
+    def given_twice(self) -> int:
+        """Addresses that a Go plugin gave as well; only a store that is shared can tell."""
+        return 0 if self._shared is None else len(self._shared.given_twice)
+
     def close(self) -> None:
         """Close every connection that is not in use."""
         if self._shared is not None:
@@ -153,6 +157,12 @@ class Datastores:
                 for datastore in counted:
                     datastore.users -= 1
         return rows
+
+    def given_twice(self) -> dict[str, int]:
+        """How many addresses each datastore knows to be given twice."""
+        with self._lock:
+            opened = list(self._open.values())
+        return {store_name(datastore.config): datastore.given_twice() for datastore in opened}
 
     def close(self) -> None:
         """Close every connection that is not in use."""

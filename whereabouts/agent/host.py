@@ -8,21 +8,24 @@ from time import monotonic
 
 from whereabouts.agent import framing
 from whereabouts.agent.datastores import Datastores
-from whereabouts.agent.metrics import Metrics, UsageCollector
+from whereabouts.agent.metrics import AddressCollector, Metrics
 from whereabouts.agent.trust import TrustedFiles
 from whereabouts.agent.turns import Turns
 from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREABOUTS, CniError
 from whereabouts.cni.request import version_of
 from whereabouts.cni.results import print_error
 from whereabouts.commit import Committer
-from whereabouts.config import Config
+from whereabouts.config import Config, load
 from whereabouts.deadline import Deadline
+from whereabouts.errors import WhereaboutsError
 from whereabouts.log import LEVELS, Log, to_file, to_stderr
 from whereabouts.service import Answer, Call, Service
 from whereabouts.store import Store
 
 _MARGIN_SECONDS = 0.5
 """For the answer to reach the plugin before it gives up."""
+WARM_UP_SECONDS = 60.0
+"""How long learning what the host's datastore holds may take."""
 
 
 class AgentHost:
@@ -39,7 +42,7 @@ class AgentHost:
         self._datastores = Datastores(self.metrics)
         self._turns = Turns()
         self._service = Service(self)
-        self.metrics.registry.register(UsageCollector(self._datastores.usage))
+        self.metrics.registry.register(AddressCollector(self._datastores.usage, self._datastores.given_twice))
 
     def handle(self, request: framing.Request, waited: float) -> framing.Answer:
         """Answer a request of the native plugin that came ``waited`` seconds ago."""
@@ -84,6 +87,18 @@ class AgentHost:
     def store(self, config: Config, deadline: Deadline) -> AbstractContextManager[tuple[Store, Committer]]:
         """See :class:`whereabouts.service.Host`."""
         return self._datastores.use(config, deadline)
+
+    def warm_up(self) -> None:
+        """Open the host's own datastore and learn what it holds, so that the first calls need not."""
+        log = Log(self._level, to_stderr)
+        try:
+            config = load({"ipam": {"type": "whereabouts"}}, network="", files=self.files)
+            if config.datastore != "local":  # an embedded store is made when it is first used
+                deadline = Deadline(WARM_UP_SECONDS)
+                with self._datastores.use(config, deadline) as (store, _):
+                    store.blocks_of_attachment("", "", deadline)
+        except WhereaboutsError as error:
+            log.error(f"the host's datastore is not ready yet: {error}")
 
     def close(self) -> None:
         """Let go of the datastores."""

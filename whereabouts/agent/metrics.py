@@ -93,12 +93,17 @@ class MeasuredStore:
         return measured
 
 
-class UsageCollector:
-    """Addresses by range, read from the store when metrics are asked for."""
+class AddressCollector:
+    """Addresses by range, and those given twice, asked for when metrics are read."""
 
-    def __init__(self, usage: Callable[[], Mapping[str, Sequence[Usage]]]) -> None:
-        """Ask ``usage`` at each reading."""
+    def __init__(
+        self,
+        usage: Callable[[], Mapping[str, Sequence[Usage]]],
+        given_twice: Callable[[], Mapping[str, int]],
+    ) -> None:
+        """Ask both at each reading; their keys name datastores."""
         self._usage = usage
+        self._given_twice = given_twice
 
     def collect(self) -> Iterator[Metric]:
         """What a registry calls at each reading."""
@@ -112,3 +117,11 @@ class UsageCollector:
                 for state, number in (("capacity", row.capacity), ("used", row.used), ("free", row.free)):
                     family.add_metric([datastore, row.network_name, row.range, state], number)
         yield family
+        twice = GaugeMetricFamily(
+            "whereabouts_addresses_given_twice",
+            "Addresses that this agent found given by a Go plugin as well.",
+            labels=["datastore"],
+        )
+        for datastore, count in self._given_twice().items():
+            twice.add_metric([datastore], count)
+        yield twice

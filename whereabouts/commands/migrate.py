@@ -1,4 +1,4 @@
-"""``whereabouts migrate``: taking over what a Go plugin recorded."""
+"""``whereabouts migrate``: taking over what a Go plugin recorded, and giving it back."""
 
 from __future__ import annotations
 
@@ -8,49 +8,99 @@ from time import time
 
 from whereabouts.commands import datastore
 from whereabouts.commit import DirectCommitter
-from whereabouts.config import ConfigError
+from whereabouts.config import Config, ConfigError
 from whereabouts.deadline import Deadline
 from whereabouts.log import Log, to_stderr
+from whereabouts.store import Store
+from whereabouts.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whereabouts.stores.kubernetes import KubernetesStore
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "migrate",
-        help="take over what a Go plugin recorded",
-        description="Takes over what a Go plugin recorded. It may be stopped at any point and run again.",
+        help="take over what a Go plugin recorded, or give it back",
+        description="Takes over what a Go plugin recorded, or gives it back. "
+        "It may be stopped at any point and run again.",
     )
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--to",
+        choices=("blocks", "upstream"),
+        help="all pools of a cluster: into blocks, or as the Go plugin writes them",
+    )
+    what.add_argument(
+        "--repair-reservations",
+        action="store_true",
+        help="delete OverlappingRangeIPReservations whose pod does not hold the address",
+    )
+    what.add_argument(
         "--from-etcd-v0",
         action="store_true",
-        required=True,
         help="the lists that the Go plugin kept in etcd up to its version 0.5",
     )
-    parser.add_argument("--config", metavar="FILE", help="a whereabouts.conf that names the etcd cluster")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done (not for etcd)")
+    parser.add_argument("--config", metavar="FILE", help="a whereabouts.conf that names the datastore")
     parser.set_defaults(run=run, local=None)
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Take the lists over; 1 if something had to be left where it is."""
+    """Migrate; 1 if something had to be left where it is."""
     config = datastore.configured(chosen)
+    if chosen.from_etcd_v0:
+        return _from_etcd_v0(config)
+    if config.datastore != "kubernetes":
+        raise ConfigError(f"the datastore is {config.datastore}, but this needs one that is kubernetes")
+    with datastore.opened(config) as store:
+        if chosen.repair_reservations:
+            return _repair_reservations(_of_kubernetes(store), chosen.dry_run)
+        return _move(_of_kubernetes(store), chosen.to, chosen.dry_run)
+
+
+def _move(store: KubernetesStore, to: str, dry_run: bool) -> int:
+    from whereabouts.stores.kube_migration import to_blocks, to_upstream
+    from whereabouts.stores.kube_status import write_usage
+
+    problems = 0
+    for moved in (to_blocks if to == "blocks" else to_upstream)(store, Deadline.none(), dry_run=dry_run):
+        left = f"; {moved.problem}" if moved.problem else ""
+        done = "would move" if dry_run else "moved"
+        print(f"{moved.pool}: {moved.allocations} allocations {done}{left}", flush=True)
+        problems += bool(moved.problem)
+    if to == "blocks" and not dry_run:
+        write_usage(store, Deadline.none())
+    return 1 if problems else 0
+
+
+def _repair_reservations(store: KubernetesStore, dry_run: bool) -> int:
+    from whereabouts.stores.kube_migration import repair_reservations
+
+    for name in repair_reservations(store, Deadline.none(), dry_run=dry_run):
+        print(f"{name}: {'would be deleted' if dry_run else 'deleted'}")
+    return 0
+
+
+def _from_etcd_v0(config: Config) -> int:
     if config.etcd is None:
-        raise ConfigError(
-            f"the datastore is {config.datastore}: --from-etcd-v0 needs a configuration with etcd_host"
-        )
+        raise ConfigError(f"the datastore is {config.datastore}, but --from-etcd-v0 needs one with etcd_host")
     from whereabouts.stores.etcd import EtcdStore
     from whereabouts.stores.etcd_v0 import OldLists, take_over
 
     with datastore.opened(config) as store:
         assert isinstance(store, EtcdStore)  # noqa: S101  # follows from config.etcd
-        taken = take_over(
-            OldLists(store.connection),
-            store,
-            DirectCommitter(store),
-            int(time()),
-            Log("verbose", to_stderr),
-            Deadline.none(),
-        )
+        lists, log = OldLists(store.connection), Log("verbose", to_stderr)
+        taken = take_over(lists, store, DirectCommitter(store), int(time()), log, Deadline.none())
     print(f"{taken.ranges} ranges taken over; addresses: {taken.new} new, {taken.known} recorded before")
     for fault in taken.faults:
         sys.stderr.write(f"whereabouts: left as it is: {fault}\n")
     return 1 if taken.faults else 0
+
+
+def _of_kubernetes(store: Store) -> KubernetesStore:
+    from whereabouts.stores.kubernetes import KubernetesStore
+
+    assert isinstance(store, KubernetesStore)  # noqa: S101  # follows from config.datastore
+    return store

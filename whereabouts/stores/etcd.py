@@ -45,6 +45,7 @@ class EtcdStore:
     conflict_pause = 0.01
     concurrent = True
     remembered_hints = None
+    given_twice = ()
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ condition that it is as it was read. So, of the two, whoever comes second sees t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from time import monotonic, time
 
@@ -76,6 +76,11 @@ class KubernetesStore:
         if coexist_with_upstream:
             self._reservations = Reservations(self.resources)
         self.remembered_hints: RememberedHints = self._memory
+
+    @property
+    def given_twice(self) -> Sequence[str]:
+        """See :class:`~whereabouts.store.Store`."""
+        return [clash.sentence() for clash in self.clashes]
 
     def close(self) -> None:
         """See :class:`~whereabouts.store.Store`."""

@@ -72,6 +72,7 @@ class SqliteStore:
     conflict_pause = 0.005
     concurrent = False
     remembered_hints = None
+    given_twice = ()
 
     def __init__(self, path: str, deadline: Deadline) -> None:
         """Open the file, which is created with its directories (0700) and schema where it is missing.
