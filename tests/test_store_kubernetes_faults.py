@@ -201,6 +201,45 @@ def test_beside_the_go_plugin_a_repair_finds_what_any_failure_left(
     assert at > 8
 
 
+def put_pool_of_go(server: ApiDouble, store: KubernetesStore) -> None:
+    """A pool as the Go plugin writes it, with allocations in two blocks."""
+    allocations_of_go = {str(n): {"id": f"{n:x}", "podref": f"default/go-{n}"} for n in (1, 2, 300)}
+    pool = {
+        "apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
+        "kind": "IPPool",
+        "metadata": {"name": "10.0.0.0-22"},
+        "spec": {"range": "10.0.0.0/22", "allocations": allocations_of_go},
+    }
+    assert server.call("POST", resources(store.resources.namespace, "ippools"), pool).status == 201
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_an_adoption_that_is_refused_is_gone_on_with_and_loses_nothing(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore], name: str
+) -> None:
+    for at in itertools.count():
+        server.objects.clear()
+        refused, next_one = open_store(), open_store()
+        put_pool_of_go(server, refused)
+        server.asked.clear()
+        server.fault = only(at, LASTING[name])
+        with suppress(StoreError):
+            add(refused, demand("10.0.0.0/22"), pod(9))
+        reached = len(server.asked) > at
+        server.fault = lambda _: None
+        delete(next_one, demand("10.0.0.0/22"), pod(9))
+        assert add(next_one, demand("10.0.0.0/22"), pod(10)) == ["10.0.0.3"], f"at request {at}"
+        assert sorted(allocations(next_one)) == [
+            ("10.0.0.1", "default/go-1"),
+            ("10.0.0.2", "default/go-2"),
+            ("10.0.0.3", "default/pod-10"),
+            ("10.0.1.44", "default/go-300"),
+        ]
+        if not reached:
+            break
+    assert at > 8
+
+
 @pytest.mark.parametrize("name", PASSING)
 def test_an_adoption_waits_out_what_passes(
     server: ApiDouble, open_store: Callable[[], KubernetesStore], name: str
@@ -208,14 +247,7 @@ def test_an_adoption_waits_out_what_passes(
     for at in itertools.count():
         server.objects.clear()
         store = open_store()
-        allocations_of_go = {str(n): {"id": f"{n:x}", "podref": f"default/go-{n}"} for n in (1, 2, 300)}
-        pool = {
-            "apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
-            "kind": "IPPool",
-            "metadata": {"name": "10.0.0.0-22"},
-            "spec": {"range": "10.0.0.0/22", "allocations": allocations_of_go},
-        }
-        assert server.call("POST", resources(store.resources.namespace, "ippools"), pool).status == 201
+        put_pool_of_go(server, store)
         server.asked.clear()
         server.fault = only(at, PASSING[name])
         assert add(store, demand("10.0.0.0/22"), pod(9)) == ["10.0.0.3"]

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from whereabouts.commit import Change
 
+_PAUSE = 0.02
+"""The longest wait before the first repetition of a write that met a conflict, in seconds."""
 CONFLICT_REASON = "IPAddressConflict"
 CONFLICT = "conflict: "
 """What the container ID of an address begins with that two pods were given. No DEL matches it, and without a
@@ -81,7 +83,7 @@ class Adoption:
         """
         name = objects.pool_name(key)
         before: Records = {}
-        pause = 0.02
+        pause = _PAUSE
         while True:
             content = self._resources.get(POOLS, name, deadline)
             if content is None:
@@ -91,6 +93,9 @@ class Adoption:
             if objects.is_ours(content) and not records:
                 return True
             pool = self._pool(key, content, shared, records, deadline)
+            if records and not objects.is_ours(content) and objects.adopted_as(content) is None:
+                self._settle(pool, content, deadline)
+                continue
             vanished = [record for offset, record in before.items() if offset not in records]
             self._give_back(pool, vanished, deadline)
             records = self._take_over(pool, records, deadline)
@@ -111,6 +116,9 @@ class Adoption:
     ) -> Pool:
         if objects.is_ours(content):
             return objects.read_pool(key, content["metadata"])
+        begun_as = objects.adopted_as(content)
+        if begun_as is not None:
+            return Pool(key, begun_as)
         if shared is None:
             addresses = {address for address, _ in records.values()}
             shared = not records or any(address in addresses for address, _ in self._reserved(key, deadline))
@@ -165,6 +173,20 @@ class Adoption:
 
     # -------------------------------------------------------------------- pool
 
+    def _settle(self, pool: Pool, content: Any, deadline: Deadline) -> None:
+        """Say into which space the records will go, before the first goes there: who goes on after us has to
+        agree, or records would stay in two spaces. Whether it was said shows when the pool is read again."""
+        patch = {
+            "metadata": {
+                "resourceVersion": content["metadata"]["resourceVersion"],
+                "annotations": {objects.ADOPTING: "true" if pool.shared else "false"},
+            }
+        }
+        try:
+            self._resources.merge(POOLS, content["metadata"]["name"], patch, deadline)
+        except (Conflict, Unsettled):
+            deadline.pause(_PAUSE, f"IPPool {pool.key.name} is written by others all the time")
+
     def _mark(self, pool: Pool, content: Any, records: Records, deadline: Deadline) -> None:
         """Mark the pool as ours and take what was adopted out of its map."""
         withdrawn = objects.read_withdrawn(content["metadata"])
@@ -172,7 +194,7 @@ class Adoption:
             "metadata": {
                 "resourceVersion": content["metadata"]["resourceVersion"],
                 "managedFields": objects.NO_MANAGED_FIELDS,
-                "annotations": objects.pool_annotations(pool, withdrawn),
+                "annotations": {**objects.pool_annotations(pool, withdrawn), objects.ADOPTING: None},
             },
             "spec": {"allocations": dict.fromkeys(records)},
         }

@@ -33,6 +33,8 @@ WITHDRAWN = f"{GROUP}/hints-withdrawn"
 """On a pool: when a hint was taken back last, as a number that only grows."""
 OVERLAPPING = f"{GROUP}/overlapping-ranges"
 """On a pool: whether it shares the space of its network. It also marks a pool whose records are in blocks."""
+ADOPTING = f"{GROUP}/adopting-overlapping"
+"""On a pool of the Go plugin: as which it is being adopted; said before the first record is moved."""
 SPACE = f"{GROUP}/space"
 """Label of a block: stands for its space and family, so that those of one space can be listed."""
 
@@ -232,6 +234,12 @@ def key_of_pool(content: Any) -> PoolKey | None:
 def is_ours(content: Any) -> bool:
     """Whether the pool's records are in blocks."""
     return OVERLAPPING in (content["metadata"].get("annotations") or {})
+
+
+def adopted_as(content: Any) -> bool | None:
+    """Whether a pool that is being adopted will share the space of its network; None where nobody began."""
+    said = (content["metadata"].get("annotations") or {}).get(ADOPTING)
+    return None if said is None else said != "false"
 
 
 def read_pool(key: PoolKey, metadata: Any) -> Pool:
