@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import struct
 from binascii import crc32
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
+from itertools import compress
+from operator import is_not
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import CodecError, decode_bytes, encode_bytes
@@ -113,7 +115,7 @@ class Block:
     def __init__(self, key: BlockKey, owners: Mapping[int, Owner]) -> None:
         """A block in which exactly the offsets of ``owners`` are used."""
         self.key = key
-        self._owners = dict(owners)
+        self._owners = dict(sorted(owners.items()))  # always in offset order
         self._used = Bitmap.from_offsets(self._owners, BLOCK_SIZE)
 
     @classmethod
@@ -140,7 +142,11 @@ class Block:
 
     def __iter__(self) -> Iterator[tuple[int, Owner]]:
         """Offsets and owners, in offset order."""
-        return iter(sorted(self._owners.items()))
+        return iter(self._owners.items())
+
+    def holders(self) -> Collection[Owner]:
+        """The owners, in offset order."""
+        return self._owners.values()
 
     def owner(self, offset: int) -> Owner | None:
         """Who holds ``offset``; None where it is free."""
@@ -151,8 +157,8 @@ class Block:
         was, now = before._owners, self._owners
         changed = was.keys() - now.keys()
         # Values that come from one another share their owners: most are known to be equal by identity.
-        pairs = zip(now, map(was.get, now), now.values(), strict=True)
-        changed.update(offset for offset, old, new in pairs if old is not new and old != new)
+        others = compress(now, map(is_not, map(was.get, now), now.values()))
+        changed.update(offset for offset in others if was.get(offset) != now[offset])
         return [(offset, was.get(offset), now.get(offset)) for offset in sorted(changed)]
 
     def lowest_free(self, barred: Sequence[Interval] = ()) -> int | None:
@@ -171,11 +177,13 @@ class Block:
 
     def with_owner(self, offset: int, owner: Owner) -> Self:
         """The block in which ``offset`` is held by ``owner``, who replaces an earlier one."""
-        used = self._used
+        used, owners = self._used, {**self._owners, offset: owner}
         if offset not in self._owners:
             used = used.copy()
             used.set(offset)
-        return self._of(self.key, used, {**self._owners, offset: owner})
+            if self._owners and offset < next(reversed(self._owners)):
+                owners = dict(sorted(owners.items()))
+        return self._of(self.key, used, owners)
 
     def without(self, offsets: Sequence[int]) -> Self:
         """The block in which ``offsets`` are free. KeyError for one that is free already."""
@@ -191,7 +199,7 @@ class Block:
 
     def owners(self) -> bytes:
         """The half that says who holds them, packed in offset order behind two checksums."""
-        packed = pack([owner for _, owner in self])
+        packed = pack(list(self.holders()))
         return _HALVES.pack(crc32(self._used.to_bytes()), crc32(packed)) + packed
 
     @classmethod

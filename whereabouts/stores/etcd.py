@@ -330,8 +330,7 @@ class _Step(NamedTuple):
         went = {offset: owner for offset, owner, _ in changes if owner is not None}
         given = {owner.range for offset, owner in came.items() if before.owner(offset) is None}
         network_name = after.key.space.network_name
-        had = [owner for _, owner in before] if came else []
-        has = [owner for _, owner in after] if went else []
+        had, has = before.holders(), after.holders()
         return cls(
             bitmap=after.bitmap(),
             new_pods=_only(_POD, came, had),
@@ -355,7 +354,7 @@ def _only(
     name: Callable[[Owner], tuple[str, str]], owners: Mapping[int, Owner], others: Iterable[Owner]
 ) -> Sequence[tuple[str, str]]:
     """The names of ``owners`` that no owner of ``others`` has."""
-    return sorted(set(map(name, owners.values())).difference(map(name, others)))
+    return sorted(set(map(name, owners.values())).difference(map(name, others))) if owners else []
 
 
 def _in_parts(operations: Sequence[bytes]) -> list[bytes]:
