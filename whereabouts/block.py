@@ -221,6 +221,14 @@ class Block:
             raise BlockDamaged(f"block {key.name}: {error}") from error
 
 
+def read_bitmap(bitmap: bytes) -> Bitmap | None:
+    """The used offsets of a block from what :meth:`Block.bitmap` wrote; None if it is damaged."""
+    try:
+        return decode_bytes(bitmap, BLOCK_SIZE)
+    except CodecError:
+        return None
+
+
 def _address(version: int, value: int) -> Address:
     return ip_address(value.to_bytes(4 if version == 4 else 16))
 

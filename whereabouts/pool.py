@@ -12,7 +12,6 @@ from ipaddress import ip_network
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import CodecError, decode, encode
-from whereabouts.addresses import Address
 from whereabouts.block import BLOCK_SIZE, BlockKey, Space
 from whereabouts.ranges import Range
 from whereabouts.values import TYPE_CHECKING, NamedTuple
@@ -117,11 +116,6 @@ class Pool:
             return False
         return any(hints.test(index) for hints in self.exhausted.values())
 
-    def exhausted_count(self, view: str) -> int:
-        """How many blocks this view calls exhausted."""
-        hints = self.exhausted.get(view)
-        return 0 if hints is None else hints.count()
-
     def with_exhausted(self, view: str, bases: Iterable[int]) -> Self:
         """The pool in which ``view`` calls the blocks that begin at ``bases`` exhausted."""
         views = {name: hints for name, hints in self.exhausted.items() if name != view}
@@ -173,10 +167,6 @@ class Pool:
     def ends_with(self, key: BlockKey) -> bool:
         """Whether this is the range's last block: no search goes on behind it."""
         return self._index(key.base) == self.blocks - 1
-
-    def covers(self, address: Address) -> bool:
-        """Whether the range's network holds the address."""
-        return address.version == self._version and self._first <= int(address) <= self._last
 
     def _base(self, index: int) -> int:
         return (self._first // BLOCK_SIZE + index) * BLOCK_SIZE

@@ -7,7 +7,7 @@ several blocks, no clock. What a store derives from the blocks (indexes, caches)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from whereabouts._bitmap import Bitmap
 from whereabouts.block import Block, BlockDamaged, BlockKey, Space
@@ -46,6 +46,14 @@ class StoredBlock(NamedTuple):
     revision: Revision
     block: Block | None
     damage: str = ""
+
+    @classmethod
+    def judged(cls, key: BlockKey, revision: Revision, read: Callable[[], Block]) -> StoredBlock:
+        """The block that ``read`` gives, or the damage that it raises."""
+        try:
+            return cls(key, revision, read())
+        except BlockDamaged as damage:
+            return cls(key, revision, None, str(damage))
 
     def trusted(self) -> Block:
         """The block; raises :class:`~whereabouts.block.BlockDamaged` where it cannot be trusted."""

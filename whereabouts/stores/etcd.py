@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from operator import itemgetter
 
 from whereabouts._bitmap import Bitmap
-from whereabouts.block import Block, BlockDamaged, BlockKey, Space
+from whereabouts.block import Block, BlockKey, Space, read_bitmap
 from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
@@ -204,7 +204,7 @@ class EtcdStore:
         for pair in self._list(*self._keys.bitmaps_between(space, version, first, last), deadline):
             key = self._keys.block_at(pair.key, beginning)
             if key is not None:
-                yield key, values.read_bitmap(pair.value)
+                yield key, read_bitmap(pair.value)
 
     def blocks_of_pod(self, pod_ref: str, ifname: str, deadline: Deadline) -> Collection[BlockKey]:
         """See :class:`~whereabouts.store.Store`; from memory: it is :meth:`write_block` that asks etcd."""
@@ -368,7 +368,4 @@ def _stored_block(key: BlockKey, found: messages.Found) -> StoredBlock | None:
     if not found.pairs:
         return None
     (pair,) = found.pairs
-    try:
-        return StoredBlock(key, pair.mod_revision, values.read_block(key, pair.value))
-    except BlockDamaged as damage:
-        return StoredBlock(key, pair.mod_revision, None, str(damage))
+    return StoredBlock.judged(key, pair.mod_revision, lambda: values.read_block(key, pair.value))

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import struct
 
-from whereabouts._bitmap import Bitmap
-from whereabouts._codec import CodecError, decode_bytes
-from whereabouts.block import BLOCK_SIZE, Block, BlockDamaged, BlockKey
+from whereabouts.block import Block, BlockDamaged, BlockKey
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import StoreDamaged
 
@@ -50,14 +48,6 @@ def read_block(key: BlockKey, value: bytes) -> Block:
             f"block {key.name}: its value in etcd is that of block {name.decode(errors='replace')}"
         )
     return Block.from_halves(key, value[bitmap_at:owners_at], value[owners_at:])
-
-
-def read_bitmap(value: bytes) -> Bitmap | None:
-    """The used offsets of a block from :meth:`whereabouts.block.Block.bitmap`; None if it is damaged."""
-    try:
-        return decode_bytes(value, BLOCK_SIZE)
-    except CodecError:
-        return None
 
 
 def write_pool(pool: Pool) -> bytes:

@@ -125,19 +125,18 @@ def block_object(block: Block, marks: BlockMarks, metadata: Any = None) -> dict[
 
 def read_block(key: BlockKey, content: Any) -> StoredBlock:
     """A block from its whole object."""
-    revision = str(content["metadata"]["resourceVersion"])
+    return StoredBlock.judged(key, str(content["metadata"]["resourceVersion"]), lambda: _block(key, content))
+
+
+def _block(key: BlockKey, content: Any) -> Block:
+    text = (content["metadata"].get("annotations") or {}).get(ALLOCATED) or ""
+    if not text.startswith(TAG):
+        raise BlockDamaged(f"block {key.name}: the annotation {ALLOCATED} is missing or of an unknown form")
     try:
-        text = (content["metadata"].get("annotations") or {}).get(ALLOCATED) or ""
-        if not text.startswith(TAG):
-            raise BlockDamaged(
-                f"block {key.name}: the annotation {ALLOCATED} is missing or of an unknown form"
-            )
         halves = _base64(text[len(TAG) :]), _base64((content.get("spec") or {}).get("owners") or "")
-        return StoredBlock(key, revision, Block.from_halves(key, *halves))
     except Base64Error as error:
-        return StoredBlock(key, revision, None, f"block {key.name}: {error}")
-    except BlockDamaged as damage:
-        return StoredBlock(key, revision, None, str(damage))
+        raise BlockDamaged(f"block {key.name}: {error}") from error
+    return Block.from_halves(key, *halves)
 
 
 def _base64(text: str) -> bytes:

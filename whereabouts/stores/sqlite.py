@@ -14,8 +14,7 @@ from contextlib import suppress
 from errno import EACCES, EPERM, EROFS
 
 from whereabouts._bitmap import Bitmap
-from whereabouts._codec import CodecError, decode_bytes
-from whereabouts.block import BLOCK_SIZE, Block, BlockDamaged, BlockKey, Space
+from whereabouts.block import Block, BlockKey, Space, read_bitmap
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import Conflict, StoreDamaged, StoredBlock, StoredPool, Unavailable
@@ -103,7 +102,10 @@ class SqliteStore:
         query = "SELECT revision, bitmap, owners FROM blocks WHERE name = ?"
         with self._translated(deadline):
             row = self._connection.execute(query, (key.name,)).fetchone()
-        return None if row is None else _stored_block(key, *row)
+        if row is None:
+            return None
+        revision, bitmap, owners = row
+        return StoredBlock.judged(key, revision, lambda: Block.from_halves(key, bitmap, owners))
 
     def write_block(
         self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
@@ -169,7 +171,7 @@ class SqliteStore:
                 values = (*space, version, _sortable(first), _sortable(last), LISTED)
                 rows = self._connection.execute(query, values).fetchall()
             for base, bitmap in rows:
-                yield BlockKey(space, version, int.from_bytes(base)), _bitmap(bitmap)
+                yield BlockKey(space, version, int.from_bytes(base)), read_bitmap(bitmap)
             if len(rows) < LISTED:
                 return
             first = int.from_bytes(rows[-1][0]) + 1
@@ -378,20 +380,6 @@ def _sortable(base: int) -> bytes:
 def _block_key(row: tuple[str, str, int, bytes]) -> BlockKey:
     network_name, own_range, version, base = row
     return BlockKey(Space(network_name, own_range), version, int.from_bytes(base))
-
-
-def _stored_block(key: BlockKey, revision: int, bitmap: bytes, owners: bytes) -> StoredBlock:
-    try:
-        return StoredBlock(key, revision, Block.from_halves(key, bitmap, owners))
-    except BlockDamaged as damage:
-        return StoredBlock(key, revision, None, str(damage))
-
-
-def _bitmap(data: bytes) -> Bitmap | None:
-    try:
-        return decode_bytes(data, BLOCK_SIZE)
-    except CodecError:
-        return None
 
 
 def _stored_pool(revision: int, network_name: str, range_text: str, shared: int, hints: str) -> StoredPool:
