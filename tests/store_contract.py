@@ -16,8 +16,7 @@ from whereabouts.log import SILENT
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
-from whereabouts.search import NameTaken
-from whereabouts.store import Conflict, Store, StoreError
+from whereabouts.store import Conflict, NameTaken, Store, StoreError
 from whereabouts.verify import CheckFailed, RangeExhausted, check, status
 
 from .faults import WAYS, FaultyStore, Killed, Never
@@ -297,14 +296,19 @@ class StoreContract:
             add(store, demand("10.0.0.0/24", "10.0.0.0/25"), pod(2))
         assert len(allocations(store)) == 2
 
-    def test_pools_whose_names_are_spelled_alike_do_not_mix(self, store: Store) -> None:
+    def test_pools_whose_names_are_spelled_alike_do_not_mix(
+        self, store: Store, open_store: OpenStore
+    ) -> None:
         assert add(store, demand("2001:db8::/119"), pod(1)) == ["2001:db8::1"]
         alike = demand("db8::/119", network_name="2001")
         assert alike.pool_key(alike.ranges[0]).name == "2001-db8---119"
-        try:
-            assert add(store, alike, pod(2)) == ["db8::1"]
-        except NameTaken:
-            assert [address for address, _ in allocations(store)] == ["2001:db8::1"]
+        other = open_store()  # one that has nothing in memory
+        for number, each in enumerate((store, other), 2):
+            try:
+                assert add(each, alike, pod(number)) == [f"db8::{number - 1}"]
+            except NameTaken:
+                assert [address for address, _ in allocations(store)] == ["2001:db8::1"]
+        other.close()
 
     def test_wide_ipv6_ranges_are_used_to_their_ends(self, store: Store) -> None:
         top = demand("fd00::/8", start="fdff:ffff:ffff:ffff:ffff:ffff:ffff:fffd")

@@ -29,10 +29,6 @@ class Outdated(WhereaboutsError):
     """The hints that led to a block no longer hold: the search has to begin again."""
 
 
-class NameTaken(WhereaboutsError):
-    """The pool's name, which is spelled as the Go plugin spells it, is that of another pool."""
-
-
 class Search:
     """One search for a block with room, in address order."""
 
@@ -221,12 +217,6 @@ def pool_for(store: Store, key: PoolKey, shared: bool, deadline: Deadline, log: 
     The pool's own ``shared`` holds for everybody, so that one range never has two spaces.
     """
     stored = store.read_pool(key, deadline) or store.create_pool(Pool(key, shared), deadline)
-    if stored.pool.key != key:
-        theirs = stored.pool.key
-        raise NameTaken(
-            f"range {key.range} of network_name {key.network_name!r} would have the pool {key.name}, which "
-            f"is that of range {theirs.range} of network_name {theirs.network_name!r}: choose another name"
-        )
     if stored.pool.shared != shared:
         log.error(
             f"pool {key.name} was created with enable_overlapping_ranges: {_word(stored.pool.shared)}, which "

@@ -31,6 +31,10 @@ class StoreDamaged(StoreError):
     """The store can be reached, but not read: a person has to look at it."""
 
 
+class NameTaken(StoreError):
+    """A pool's name, where the Go plugin's spelling has to do as one, is that of another pool."""
+
+
 class Conflict(StoreError):
     """Somebody else wrote since the revision that this write was conditional on."""
 

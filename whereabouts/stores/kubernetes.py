@@ -20,7 +20,7 @@ from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.store import Conflict, RememberedHints, StoredBlock, StoredPool, StoreError, Unsettled
+from whereabouts.store import Conflict, NameTaken, RememberedHints, StoredBlock, StoredPool, Unsettled
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import Source
 from whereabouts.stores.kube_adoption import Adoption, Clash, post_event
@@ -248,7 +248,10 @@ class KubernetesStore:
         An object of the Go plugin is no pool yet: :meth:`create_pool` adopts it.
         """
         known = self._memory.pool(objects.pool_name(key)) or self._get_pool(key, None, deadline)
-        return None if known is None else known.stored
+        if known is None:
+            return None
+        _require(key, known.stored.pool.key)
+        return known.stored
 
     def _get_pool(self, key: PoolKey, shared: bool | None, deadline: Deadline) -> KnownPool | None:
         """Read a pool. One of the Go plugin is adopted if ``shared`` is not None, as what that says."""
@@ -258,11 +261,7 @@ class KubernetesStore:
         if content is None:
             self._memory.forget_pool(name)
             return None
-        if objects.key_of_pool(content) != key:
-            raise StoreError(
-                f"IPPool {name} is of another range than {key.range}: give one of the two networks another "
-                "network_name"
-            )
+        _require(key, objects.key_of_pool(content))
         if not objects.is_ours(content) and shared is None:
             return None
         if not objects.is_ours(content) or _allocations(content):
@@ -500,6 +499,16 @@ class KubernetesStore:
             self._memory.forget_block(key.name)
             return False
         return True
+
+
+def _require(key: PoolKey, found: PoolKey | None) -> None:
+    """Raise NameTaken unless the pool of that name is the one that was asked for."""
+    if found != key:
+        theirs = f"that of {found.range} of network_name {found.network_name!r}" if found else "nobody's"
+        raise NameTaken(
+            f"range {key.range} of network_name {key.network_name!r} would have the IPPool {key.name}, which "
+            f"is {theirs}: choose another network_name"
+        )
 
 
 def _allocations(content: Any) -> bool:
