@@ -174,8 +174,9 @@ class Allocator:
 
         What it holds is every record of that container ID and interface that lies in one of the ranges
         or was made for the same CNI network (its ranges may have been edited since). ``reported`` are the
-        addresses of the earlier result, if it came: where they account for every range, no search is
-        needed. All blocks are tried before the first error is raised.
+        addresses of the earlier result, if it came, that ranges gave: where they account for every range,
+        and each of them lies in one, no search is needed. All blocks are tried before the first error is
+        raised.
         """
         judged = self._held_by(demand, attachment)
         freed: list[Allocation] = []
@@ -192,7 +193,7 @@ class Allocator:
                         failures.append(error)
 
         free_in(self._blocks_of(demand, reported, deadline))
-        if failures or not _accounts_for(freed, demand):
+        if failures or not _accounts_for(reported, freed, demand):
             free_in(self._store.blocks_of_attachment(*attachment[:2], deadline))
         if failures:
             raise failures[0]
@@ -235,6 +236,14 @@ def _refuse_twice(assigned: Sequence[tuple[BlockKey, Assigned]]) -> None:
             )
 
 
-def _accounts_for(freed: Collection[Allocation], demand: Demand) -> bool:
+def _accounts_for(reported: Collection[Address], freed: Collection[Allocation], demand: Demand) -> bool:
+    """Whether what was freed where ``reported`` points is all that there can be.
+
+    An address outside all ranges tells that a range was taken out since: only a search finds what it gave.
+    """
     given_from = {record.range for _, record in freed}
-    return bool(demand.ranges) and all(str(one.network) in given_from for one in demand.ranges)
+    return (
+        bool(demand.ranges)
+        and all(str(one.network) in given_from for one in demand.ranges)
+        and all(any(address in one.network for one in demand.ranges) for address in reported)
+    )

@@ -5,11 +5,11 @@ Console script and node agent both serve calls with this code; they differ in wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_interface
 from time import time
 
-from whereabouts.addresses import Address
+from whereabouts.addresses import Address, Interface
 from whereabouts.allocator import Allocator, Attachment, Demand
 from whereabouts.changes import Allocation
 from whereabouts.cni.args import read_args
@@ -179,28 +179,22 @@ class _Work:
 
         request = self._request
         attachment = Attachment(request.container_id, request.ifname, request.network)
-        reported = [one.ip for one in prev_result_if_any(request.config).addresses]
-        if not self._are_ours(reported):
-            reported = []  # a range may have been taken out since: only a search finds what it gave
+        reported = self._without_static(prev_result_if_any(request.config).addresses)
         freed = self._allocator.delete(self._demand, attachment, reported, self._deadline)
         self._log.verbose(f"freed {_addresses(freed)}")
         return b""
 
-    def _are_ours(self, addresses: Sequence[Address]) -> bool:
-        """Whether each address lies in a range, or is one that was reported beside those of ranges."""
+    def _without_static(self, reported: Iterable[Interface]) -> list[Address]:
+        """The addresses of an earlier result, but for those that are reported beside what ranges gave."""
         static = {one.address.ip for one in self._config.static}
-        return all(
-            address in static or any(address in one.network for one in self._demand.ranges)
-            for address in addresses
-        )
+        return [one.ip for one in reported if one.ip not in static]
 
     def check(self) -> bytes:
         from whereabouts.cni.prev_result import prev_result
         from whereabouts.verify import check
 
         request = self._request
-        static = {one.address.ip for one in self._config.static}
-        reported = [one.ip for one in prev_result(request.config) if one.ip not in static]
+        reported = self._without_static(prev_result(request.config))
         check(self._store, self._demand, request.container_id, request.ifname, reported, self._deadline)
         return b""
 
