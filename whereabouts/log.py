@@ -91,6 +91,11 @@ def to_file(path: str) -> Sink:
     return append
 
 
+def opened(level: str, path: str) -> Log:
+    """The log that a configuration asks for: standard error, and the file at ``path`` if it names one."""
+    return Log(level, to_stderr, *([to_file(path)] if path else []))
+
+
 def _now() -> str:
     zone = strftime("%z", localtime())
     return strftime("%Y-%m-%dT%H:%M:%S", localtime()) + ("Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}")

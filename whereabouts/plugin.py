@@ -11,7 +11,7 @@ from whereabouts.commit import Committer, DirectCommitter
 from whereabouts.config import Config
 from whereabouts.config.host_files import HostFiles
 from whereabouts.deadline import Deadline
-from whereabouts.log import Log, to_file, to_stderr
+from whereabouts.log import Log, opened, to_stderr
 from whereabouts.service import Answer, Call, Service
 from whereabouts.store import Store
 from whereabouts.stores.opening import open_store
@@ -57,7 +57,7 @@ class OneShot:
 
     def log(self, config: Config) -> Log:
         """See :class:`whereabouts.service.Host`."""
-        return Log(config.log_level, to_stderr, *([to_file(config.log_file)] if config.log_file else []))
+        return opened(config.log_level, config.log_file)
 
     def store(self, config: Config, deadline: Deadline) -> _Opened:
         """See :class:`whereabouts.service.Host`."""

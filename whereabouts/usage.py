@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from whereabouts.block import BLOCK_SIZE, BlockKey
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool
 from whereabouts.ranges import Range
@@ -33,10 +34,11 @@ def usage(store: Store, deadline: Deadline) -> list[Usage]:
 
 
 def _usage_of(pool: Pool, store: Store, deadline: Deadline) -> Usage:
-    whole = Range.parse(pool.key.range, enable_l3=True, allow_dot_zero=True)
-    capacity = Range.parse(pool.key.range, lenient=True).capacity()
-    used = 0
-    for key, bitmap in store.bitmaps(pool.space, whole.version, whole.first & ~255, whole.last, deadline):
-        start, stop = max(0, whole.first - key.base), min(256, whole.last - key.base + 1)
+    whole = Range.parse(pool.key.range, lenient=True)
+    capacity, used = whole.capacity(), 0
+    first, last = int(whole.network.network_address), int(whole.network.broadcast_address)
+    lowest = BlockKey.of(pool.space, whole.network.network_address)
+    for key, bitmap in store.bitmaps(pool.space, lowest.version, lowest.base, last, deadline):
+        start, stop = max(0, first - key.base), min(BLOCK_SIZE, last - key.base + 1)
         used += stop - start if bitmap is None else bitmap.count(start, stop)
     return Usage(pool.key.network_name, pool.key.range, capacity, min(used, capacity))

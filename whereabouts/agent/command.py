@@ -7,6 +7,7 @@ import os
 import signal
 from threading import Thread
 
+from whereabouts.agent.framing import DEFAULT_SOCKET
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import LEVELS, Log, to_stderr
 from whereabouts.values import TYPE_CHECKING
@@ -14,8 +15,6 @@ from whereabouts.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from whereabouts.agent.host import AgentHost
     from whereabouts.agent.http import HttpServer
-
-DEFAULT_SOCKET = "/run/whereabouts/agent.sock"
 
 
 class PortUnusable(WhereaboutsError):

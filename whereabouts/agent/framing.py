@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from whereabouts.errors import WhereaboutsError
 
+DEFAULT_SOCKET = "/run/whereabouts/agent.sock"
+"""Where the native plugin looks for the agent unless a file beside it says otherwise."""
 MAX_CONFIG = 1 << 20
 """Bytes of network configuration that a request can carry."""
 MAX_ENVIRONMENT = 1 << 16

@@ -18,7 +18,7 @@ from whereabouts.commit import Committer
 from whereabouts.config import Config, load
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
-from whereabouts.log import LEVELS, Log, to_file, to_stderr
+from whereabouts.log import LEVELS, Log, opened
 from whereabouts.service import Answer, Call, Service
 from whereabouts.store import Store
 
@@ -81,8 +81,7 @@ class AgentHost:
 
     def log(self, config: Config) -> Log:
         """See :class:`whereabouts.service.Host`. The agent's level bounds what a configuration may ask."""
-        level = min(self._level, config.log_level or self._level, key=LEVELS.index)
-        return Log(level, to_stderr, *([to_file(config.log_file)] if config.log_file else []))
+        return opened(min(self._level, config.log_level, key=LEVELS.index), config.log_file)
 
     def store(self, config: Config, deadline: Deadline) -> AbstractContextManager[tuple[Store, Committer]]:
         """See :class:`whereabouts.service.Host`."""
@@ -90,7 +89,7 @@ class AgentHost:
 
     def warm_up(self) -> None:
         """Open the host's own datastore and learn what it holds, so that the first calls need not."""
-        log = Log(self._level, to_stderr)
+        log = opened(self._level, "")
         try:
             config = load({"ipam": {"type": "whereabouts"}}, network="", files=self.files)
             if config.datastore != "local":  # an embedded store is made when it is first used

@@ -6,9 +6,10 @@ import argparse
 import os
 import signal
 
+from whereabouts.agent.framing import DEFAULT_SOCKET
 from whereabouts.install.follower import CredentialFollower
 from whereabouts.install.installer import install, uninstall
-from whereabouts.install.settings import DEFAULT_SOCKET, SERVICE_ACCOUNT, read_directories, read_settings
+from whereabouts.install.settings import SERVICE_ACCOUNT, read_directories, read_settings
 from whereabouts.log import LEVELS, Log, to_stderr
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)

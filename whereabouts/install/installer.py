@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
+from whereabouts.agent.framing import DEFAULT_SOCKET
 from whereabouts.install import host
 from whereabouts.install.credentials import Credentials, read_credentials
 from whereabouts.install.directory import Directory
 from whereabouts.install.errors import InstallError
 from whereabouts.install.kubeconfig import api_server, kubeconfig_text
-from whereabouts.install.settings import DEFAULT_SOCKET, Settings
+from whereabouts.install.settings import Settings
 from whereabouts.log import Log
 
 

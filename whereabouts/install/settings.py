@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from whereabouts.agent.framing import DEFAULT_SOCKET
 from whereabouts.install.errors import InstallError
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-DEFAULT_SOCKET = "/run/whereabouts/agent.sock"
-"""Where the native plugin looks for the agent unless a file beside it says otherwise."""
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _MAX_SOCKET_PATH = 107
