@@ -1,0 +1,1 @@
+"""The controller: one process for the cluster that frees what dead pods left and cuts node slices."""
