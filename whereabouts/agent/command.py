@@ -14,7 +14,7 @@ from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from whereabouts.agent.host import AgentHost
-    from whereabouts.agent.http import HttpServer
+    from whereabouts.http_server import HttpServer
 
 
 class PortUnusable(WhereaboutsError):
@@ -83,7 +83,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _serve_http(chosen: argparse.Namespace, host: AgentHost) -> HttpServer | None:
     if chosen.metrics_port is None:
         return None
-    from whereabouts.agent.http import HttpServer
+    from whereabouts.http_server import HttpServer
 
     try:
         return HttpServer(host.metrics.registry, lambda: host.ready, chosen.metrics_host, chosen.metrics_port)

@@ -1,4 +1,4 @@
-"""The agent's local HTTP server: metrics for Prometheus, probes for the kubelet."""
+"""The local HTTP server of a long-running process: metrics for Prometheus, probes for the kubelet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 
 class HttpServer:
-    """Serves ``/metrics``, ``/healthz`` (it runs) and ``/readyz`` (it takes calls) in a thread."""
+    """Serves ``/metrics``, ``/healthz`` (it runs) and ``/readyz`` (it does its work) in a thread."""
 
     def __init__(self, registry: CollectorRegistry, ready: Callable[[], bool], host: str, port: int) -> None:
         """Serve on ``host``; ``port`` 0 takes a free one. Raises OSError where that cannot be."""
