@@ -1,0 +1,1 @@
+"""What the cluster knows beside the store: pods, nodes, NetworkAttachmentDefinitions."""
