@@ -11,7 +11,7 @@ COMPILED := setup.py $(wildcard whereabouts/*.pyx whereabouts/*.pxd whereabouts/
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench dist clean
+.PHONY: help run test lint bench docs dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 8
@@ -30,6 +30,9 @@ lint: $(VENV)/.built $(VENV)/.has-dev ## check style and types
 
 bench: $(VENV)/.built $(VENV)/.has-bench ## measure, beside the alternatives
 	$(BIN)/python -m pytest bench
+
+docs: $(VENV)/.has-docs ## build the documentation into build/docs; a warning is an error
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 
 dist: $(VENV)/.has-build ## build the source distribution and, from it, the wheel, into dist/
 	$(BIN)/python -m build

@@ -4,6 +4,7 @@ A test belongs to a suite by its marker: ``pytestmark = pytest.mark.etcd``. It i
 named in the last lines of the run, where something is missing.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -58,6 +59,12 @@ def _no_packaging() -> str | None:
     return None
 
 
+def _no_docs() -> str | None:
+    needed = ("sphinx", "myst_parser", "furo")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    return f"{' and '.join(missing)} not installed; make docs does that" if missing else None
+
+
 def _no_time() -> str | None:
     if os.environ.get("HYPOTHESIS_PROFILE", "default") != "default":
         return None
@@ -66,6 +73,7 @@ def _no_time() -> str | None:
 
 SUITES = {
     "apiserver": Suite("a kube-apiserver and its etcd", _no_apiserver),
+    "docs": Suite("Sphinx with MyST and its theme, to build the documentation", _no_docs),
     "etcd": Suite("an etcd server", _no_etcd),
     "netns": Suite("root, network namespaces and the bridge plugin", _no_netns),
     "packaging": Suite("a package index, to build and install the distributions", _no_packaging),
