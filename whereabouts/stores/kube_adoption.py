@@ -22,7 +22,7 @@ from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import Conflict, Unsettled
 from whereabouts.stores import kube_objects as objects
-from whereabouts.stores.kube_api import Request
+from whereabouts.stores.kube_events import WARNING, Event, Regarding, post
 from whereabouts.stores.kube_objects import POOLS, RESERVATIONS
 from whereabouts.stores.kube_resources import Resources
 from whereabouts.stores.kube_upstream import (
@@ -239,29 +239,10 @@ def _by_block(
 
 def post_event(resources: Resources, pool: str, clash: Clash, deadline: Deadline) -> None:
     """Tell of a clash by an event on the pool; once, whoever notices it. A failure is passed over."""
-    now = objects.timestamp(time())
+    regarding = Regarding(objects.API_VERSION, "IPPool", pool, resources.namespace)
+    event = Event(regarding, CONFLICT_REASON, clash.sentence(), WARNING)
     name = f"{pool}.{str(clash.address).replace(':', '-')}.conflict"
-    reference = {
-        "apiVersion": objects.API_VERSION,
-        "kind": "IPPool",
-        "name": pool,
-        "namespace": resources.namespace,
-    }
-    event = {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": name, "namespace": resources.namespace},
-        "involvedObject": reference,
-        "reason": CONFLICT_REASON,
-        "message": clash.sentence(),
-        "type": "Warning",
-        "source": {"component": "whereabouts"},
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-    }
     try:
-        path = f"/api/v1/namespaces/{resources.namespace}/events"
-        resources.api.send(Request("POST", path, event), deadline.grace(2.0))
+        post(resources.api, event, "whereabouts", name, deadline.grace(2.0))
     except WhereaboutsError:
         return

@@ -19,6 +19,8 @@ from __future__ import annotations
 import json
 import select
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Lock
 from urllib.parse import urlencode, urlsplit
@@ -39,6 +41,8 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 MAX_IDLE = 64
 """Connections that are kept while nobody needs them."""
+_PIECE = 64 << 10
+"""Bytes of a stream that are taken at once."""
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -50,7 +54,16 @@ _FAILED_TEST = b"the server rejected our request due to an error in our request"
 
 
 class NotFound(StoreError):
-    """There is no such object."""
+    """There is no such object, or no such kind.
+
+    ``named`` is the object's plural kind and name where the API server itself says that it is this object
+    that is not there; empty where a 404 may have come from anything on the way.
+    """
+
+    def __init__(self, sentence: str, named: tuple[str, str] | None = None) -> None:
+        """``sentence`` is what a person reads."""
+        super().__init__(sentence)
+        self.named = named
 
 
 class Expired(StoreError):
@@ -77,10 +90,46 @@ class Request(NamedTuple):
         return self.method != "GET"
 
 
+class Stream:
+    """An answer that goes on: JSON values, one a line, as they come, until the server ends it."""
+
+    def __init__(self, connection: HTTPConnection, link: socket.socket, response: HTTPResponse) -> None:
+        """The rest of ``response``, which comes over ``link``."""
+        self._connection = connection
+        self._link = link
+        self._response = response
+        self._aborted = False
+
+    def __iter__(self) -> Iterator[Any]:
+        """The values; for one thread. Raises :class:`~whereabouts.store.Unavailable` when it is cut."""
+        rest = b""
+        try:
+            while piece := self._response.read1(_PIECE):
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    yield json.loads(line)
+        except (OSError, HTTPException, ValueError) as error:
+            if not self._aborted:
+                raise Unavailable(f"an answer that goes on was cut: {_reason(error)}") from error
+
+    def abort(self) -> None:
+        """End it at once, from any thread: whoever waits for the next value gets none."""
+        self._aborted = True
+        with suppress(OSError):
+            # Past the TLS layer, which would forget its keys while another thread reads.
+            socket.socket.shutdown(self._link, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the connection up; for the thread that reads."""
+        self._response.close()
+        self._connection.close()
+
+
 class _Answer(NamedTuple):
     status: int
     body: bytes
     retry_after: float | None
+    stream: Stream | None = None
 
 
 class _Lost(Exception):
@@ -127,15 +176,34 @@ class ApiClient:
 
         Raises the errors of this module's table and :class:`~whereabouts.deadline.DeadlineExceeded`.
         """
+        return json.loads(self._answered(request, deadline, self._attempt).body)
+
+    def stream(self, request: Request, deadline: Deadline, *, silence: float) -> Stream:
+        """Send a request whose answer goes on, until it begins, over a connection of its own.
+
+        The stream counts as cut after ``silence`` seconds without a byte. Raises what :meth:`send` does.
+        """
+
+        def attempt(request: Request, seconds: float) -> _Answer:
+            return self._attempt_stream(request, seconds, silence)
+
+        stream = self._answered(request, deadline, attempt).stream
+        assert stream is not None  # noqa: S101 - every answer that is a success has one
+        return stream
+
+    def _answered(
+        self, request: Request, deadline: Deadline, attempt: Callable[[Request, float], _Answer]
+    ) -> _Answer:
+        """The first answer that is a success."""
         lost, renewed, pause = False, False, FIRST_PAUSE
         patience = deadline.grace(self._patience)
         what = f"the API server at {self._access.server} was not asked"
         while True:
             told_to_wait: float | None = None
             try:
-                answer = self._attempt(request, deadline.remaining(what))
+                answer = attempt(request, deadline.remaining(what))
                 if answer.status < 300:
-                    return json.loads(answer.body)
+                    return answer
                 what = self._sentence(request, answer)
                 if answer.status == 401 and not renewed:
                     renewed = True
@@ -183,14 +251,11 @@ class ApiClient:
 
     def _refuse(self, answer: _Answer, what: str, lost: bool) -> None:
         """Raise what a final answer means. After a loss, a conflict may be with the request itself."""
-        failed_test = (
-            answer.status == 422
-            and b"the server rejected our request due to an error in our request" in answer.body
-        )
+        failed_test = answer.status == 422 and _FAILED_TEST in answer.body
         if answer.status == 409 or failed_test:
             raise (Unsettled if lost else Conflict)(what)
         if answer.status == 404:
-            raise NotFound(what)
+            raise NotFound(what, _named(answer))
         if answer.status == 410:
             raise Expired(what)
         raise Refused(what)
@@ -220,25 +285,48 @@ class ApiClient:
         connection = self._connection(timeout)
         kept = False
         try:
-            headers = {**self._headers, "Accept": request.accept}
-            body = None
-            if request.body is not None:
-                body = json.dumps(request.body, separators=(",", ":")).encode()
-                headers["Content-Type"] = request.content_type
-            path = self._path + request.path
-            if request.query:
-                path += "?" + urlencode(request.query)
-            connection.request(request.method, path, body, headers)
-            response = connection.getresponse()
+            response = self._ask(connection, request)
             answer = _Answer(response.status, response.read(), _seconds(response.headers.get("Retry-After")))
             kept = not response.will_close
             return answer
         except (OSError, HTTPException) as error:
-            raise _Lost(
-                f"no answer from the API server at {self._access.server}: {_reason(error)}"
-            ) from error
+            raise self._lost(error) from error
         finally:
             self._put_back(connection, kept)
+
+    def _attempt_stream(self, request: Request, seconds: float, silence: float) -> _Answer:
+        connection = self._open(min(seconds, ATTEMPT))
+        link = connection.sock
+        goes_on = False
+        try:
+            response = self._ask(connection, request)
+            goes_on = response.status < 300
+            if not goes_on:
+                return _Answer(
+                    response.status, response.read(), _seconds(response.headers.get("Retry-After"))
+                )
+            link.settimeout(silence)
+            return _Answer(response.status, b"", None, Stream(connection, link, response))
+        except (OSError, HTTPException) as error:
+            raise self._lost(error) from error
+        finally:
+            if not goes_on:
+                connection.close()
+
+    def _ask(self, connection: HTTPConnection, request: Request) -> HTTPResponse:
+        headers = {**self._headers, "Accept": request.accept}
+        body = None
+        if request.body is not None:
+            body = json.dumps(request.body, separators=(",", ":")).encode()
+            headers["Content-Type"] = request.content_type
+        path = self._path + request.path
+        if request.query:
+            path += "?" + urlencode(request.query)
+        connection.request(request.method, path, body, headers)
+        return connection.getresponse()
+
+    def _lost(self, error: Exception) -> _Lost:
+        return _Lost(f"no answer from the API server at {self._access.server}: {_reason(error)}")
 
     def _connection(self, timeout: float) -> HTTPConnection:
         while True:
@@ -304,6 +392,16 @@ class _SecureConnection(_WholeRequests, HTTPSConnection):
             return
         HTTPConnection.connect(self)
         self.sock = self._context.wrap_socket(self.sock, server_hostname=self.server_name)  # type: ignore[attr-defined]
+
+
+def _named(answer: _Answer) -> tuple[str, str] | None:
+    """What a 404 of the API server's own says is not there: its plural kind and its name."""
+    try:
+        said = json.loads(answer.body)
+        details = said["details"]
+        return (details["kind"], details["name"]) if said["reason"] == "NotFound" else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _seconds(text: str | None) -> float | None:

@@ -12,10 +12,10 @@ from whereabouts.stores.kube_api import (
     METADATA,
     METADATA_LIST,
     ApiClient,
-    Expired,
     NotFound,
     Request,
 )
+from whereabouts.stores.kube_listing import pages
 from whereabouts.stores.kube_objects import API_VERSION
 from whereabouts.values import TYPE_CHECKING
 
@@ -85,22 +85,9 @@ class Resources:
         self, plural: str, deadline: Deadline, *, selector: str = "", metadata_only: bool = False
     ) -> Iterator[Any]:
         """Every object, in pages. A list that took too long begins again, so that objects come twice."""
-        position = ""
         accept = METADATA_LIST if metadata_only else JSON
-        while True:
-            query = {"limit": str(PAGE[metadata_only]), "labelSelector": selector, "continue": position}
-            request = Request(
-                "GET",
-                self.path(plural),
-                accept=accept,
-                query=tuple((name, value) for name, value in query.items() if value),
-            )
-            try:
-                page = self.api.send(request, deadline)
-            except Expired:
-                position = ""
-                continue
-            yield from page["items"]
-            position = page["metadata"].get("continue") or ""
-            if not position:
-                return
+        limit = PAGE[metadata_only]
+        for page in pages(
+            self.api, self.path(plural), deadline, limit=limit, accept=accept, selector=selector
+        ):
+            yield from page.items
