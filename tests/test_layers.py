@@ -23,7 +23,8 @@ LAYERS = {
     "algorithms over the store interface": "search allocator verify collect usage",
     "stores": "stores",
     "the cluster beside the store": "cluster",
-    "wiring": "config.host_files http_server service plugin agent controller install commands cli entry __main__",
+    "wiring": "config.host_files http_server service plugin agent controller install commands cli kubectl"
+    " entry __main__",
 }
 """Modules and packages, the lowest first; a name with more parts goes before the package it is in."""
 

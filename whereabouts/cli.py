@@ -14,9 +14,12 @@ from whereabouts.errors import WhereaboutsError
 from whereabouts.install import command as install
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit status: 0, 1 for a failure that was explained, 2 for a wrong use."""
-    chosen = _parser().parse_args(arguments)
+def main(arguments: list[str] | None = None, *, kubectl: bool = False) -> int:
+    """Run a command; the exit status: 0, 1 for a failure that was explained, 2 for a wrong use.
+
+    ``kubectl`` tells that kubectl runs this program, as its plugin: then its user's cluster is the datastore.
+    """
+    chosen = _parser(kubectl=kubectl).parse_args(arguments)
     try:
         status = _about() if chosen.command is None else int(chosen.run(chosen))
         sys.stdout.flush()
@@ -38,12 +41,13 @@ def _about() -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, kubectl: bool = False) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="whereabouts",
+        prog="kubectl whereabouts" if kubectl else "whereabouts",
         description="Cluster-wide IP address management for CNI. With CNI_COMMAND in the environment this "
         "program is a CNI plugin; without, it is the command line described here.",
     )
+    parser.set_defaults(kubectl=kubectl)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)

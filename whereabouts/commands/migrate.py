@@ -43,18 +43,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="the lists that the Go plugin kept in etcd up to its version 0.5",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done (not for etcd)")
-    parser.add_argument("--config", metavar="FILE", help="a whereabouts.conf that names the datastore")
-    parser.set_defaults(run=run, local=None)
+    datastore.add_options(parser)
+    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Migrate; 1 if something had to be left where it is."""
     config = datastore.configured(chosen)
     if chosen.from_etcd_v0:
-        return _from_etcd_v0(config)
+        return _from_etcd_v0(config, chosen)
     if config.datastore != "kubernetes":
         raise ConfigError(f"the datastore is {config.datastore}, but this needs one that is kubernetes")
-    with datastore.opened(config) as store:
+    with datastore.opened(chosen) as store:
         if chosen.repair_reservations:
             return _repair_reservations(_of_kubernetes(store), chosen.dry_run)
         return _move(_of_kubernetes(store), chosen.to, chosen.dry_run)
@@ -83,13 +83,13 @@ def _repair_reservations(store: KubernetesStore, dry_run: bool) -> int:
     return 0
 
 
-def _from_etcd_v0(config: Config) -> int:
+def _from_etcd_v0(config: Config, chosen: argparse.Namespace) -> int:
     if config.etcd is None:
         raise ConfigError(f"the datastore is {config.datastore}, but --from-etcd-v0 needs one with etcd_host")
     from whereabouts.stores.etcd import EtcdStore
     from whereabouts.stores.etcd_v0 import OldLists, take_over
 
-    with datastore.opened(config) as store:
+    with datastore.opened(chosen) as store:
         assert isinstance(store, EtcdStore)  # noqa: S101  # follows from config.etcd
         lists, log = OldLists(store.connection), Log("verbose", to_stderr)
         taken = take_over(lists, store, DirectCommitter(store), int(time()), log, Deadline.none())

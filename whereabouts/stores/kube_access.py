@@ -12,7 +12,7 @@ import os
 import ssl
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 from whereabouts.store import StoreError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_NAMESPACE = "kube-system"
 """Where the objects are if a kubeconfig's context names no namespace (the Go plugin's rule)."""
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+"""What names a file in a kubeconfig."""
 
 
 class AccessError(StoreError):
@@ -64,16 +66,27 @@ Source = Callable[[], Access]
 """Reads credentials as they are now; raises :class:`AccessError`."""
 
 
-def from_kubeconfig(path: str) -> Source:
-    """The credentials of a kubeconfig's current context, read anew each time."""
+def from_kubeconfig(path: str, context: str = "") -> Source:
+    """The credentials of a kubeconfig's context, by default its current one, read anew each time."""
 
     def read() -> Access:
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-        except (OSError, UnicodeDecodeError) as error:
-            raise AccessError(f"kubeconfig {path} cannot be read: {error}") from error
-        return _Kubeconfig(path, _parsed(path, text)).access()
+        return _Kubeconfig(path, _content(path), context).access()
+
+    return read
+
+
+def from_kubeconfigs(paths: Sequence[str], context: str = "") -> Source:
+    """The same for several files that count as one, as in kubectl's ``$KUBECONFIG``.
+
+    Where two define one thing, the first does. Files that do not exist are passed over, but one has to.
+    """
+
+    def read() -> Access:
+        joined = os.pathsep.join(paths)
+        there = [path for path in paths if os.path.exists(path)]
+        if not there:
+            raise AccessError(f"kubeconfig {joined} does not exist")
+        return _Kubeconfig(joined, _merged(there), context).access()
 
     return read
 
@@ -97,14 +110,16 @@ def from_pod(folder: str = SERVICE_ACCOUNT, environment: Mapping[str, str] = os.
 
 
 class _Kubeconfig:
-    """The parts of a kubeconfig that its current context puts together."""
+    """The parts of a kubeconfig that a context puts together."""
 
-    def __init__(self, path: str, content: Any) -> None:
+    def __init__(self, path: str, content: Any, context: str) -> None:
         self._path = path
         self._content = content
+        self._context = context
 
     def access(self) -> Access:
-        context = self._named("contexts", "context", self._content.get("current-context"))
+        chosen = self._context or self._content.get("current-context")
+        context = self._named("contexts", "context", chosen)
         cluster = self._named("clusters", "cluster", context.get("cluster"))
         user = self._named("users", "user", context.get("user")) if context.get("user") else {}
         server = cluster.get("server")
@@ -118,7 +133,7 @@ class _Kubeconfig:
             server_name=cluster.get("tls-server-name") or "",
         )
         if user.get("exec") or user.get("auth-provider"):
-            return _by_library(self._path, access)
+            return _by_library(self._path, self._context, access)
         certificate = self._pem(user, "client-certificate")
         key = self._pem(user, "client-key")
         return access._replace(
@@ -130,7 +145,7 @@ class _Kubeconfig:
         for entry in self._content.get(kind) or ():
             if entry.get("name") == name:
                 return entry.get(part) or {}
-        if kind == "contexts":
+        if kind == "contexts" and not self._context:
             raise AccessError(
                 f"kubeconfig {self._path}: namespace not present in context: "
                 f"current-context {name!r} is not among its contexts"
@@ -161,6 +176,32 @@ class _Kubeconfig:
         return os.path.join(os.path.dirname(self._path), path)
 
 
+def _content(path: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccessError(f"kubeconfig {path} cannot be read: {error}") from error
+    return _parsed(path, text)
+
+
+def _merged(paths: Sequence[str]) -> Any:
+    """One content of several files; the paths in them become independent of where the files are."""
+    merged: Any = {"current-context": "", "clusters": [], "contexts": [], "users": []}
+    for path in paths:
+        content = _content(path)
+        merged["current-context"] = merged["current-context"] or content.get("current-context")
+        for kind, part in (("clusters", "cluster"), ("contexts", "context"), ("users", "user")):
+            for entry in content.get(kind) or ():
+                inner = entry.get(part) or {}
+                made = {
+                    name: os.path.join(os.path.dirname(path), value) if value and name in _PATHS else value
+                    for name, value in inner.items()
+                }
+                merged[kind].append({**entry, part: made})
+    return merged
+
+
 def _parsed(path: str, text: str) -> Any:
     content: Any
     try:
@@ -187,7 +228,7 @@ def _yaml(path: str, text: str) -> Any:
         raise AccessError(f"kubeconfig {path} is no YAML: {error}") from error
 
 
-def _by_library(path: str, access: Access) -> Access:
+def _by_library(path: str, context: str, access: Access) -> Access:
     """Let the client library get the token or certificate of an ``exec`` or ``auth-provider`` entry."""
     client: Any
     config: Any
@@ -199,7 +240,7 @@ def _by_library(path: str, access: Access) -> Access:
         ) from error
     configuration = client.Configuration()
     try:
-        config.load_kube_config(path, client_configuration=configuration)
+        config.load_kube_config(path, context or None, client_configuration=configuration)
     except Exception as error:
         raise AccessError(f"kubeconfig {path}: no credentials: {error}") from error
     certificate, key = configuration.cert_file, configuration.key_file
