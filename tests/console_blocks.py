@@ -29,7 +29,7 @@ NEEDS = {
 }
 FAILS = "fails"
 MAKE = """#!/bin/sh
-[ "$*" = run ] && exec {python} {tour}
+[ "$*" = run ] && echo .venv/bin/python examples/tour.py && exec {python} {tour}
 echo "make $*: mark this block needs-checkout"
 exit 1
 """

@@ -8,7 +8,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
-_FENCE = re.compile(r"^(?P<mark>```+|~~~+)(?P<info>.*)\n(?P<text>(?:.*\n)*?)(?P=mark)[ ]*$", re.MULTILINE)
+_FENCE = re.compile(
+    r"^(?P<indent> *)(?P<mark>```+|~~~+)(?P<info>.*)\n(?P<text>(?:.*\n)*?) *(?P=mark) *$", re.MULTILINE
+)
 
 
 class Block(NamedTuple):
@@ -38,7 +40,8 @@ def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for found in _FENCE.finditer(text):
         line = text.count("\n", 0, found.start("text")) + 1
-        yield Block(page, line, found["info"].strip(), found["text"])
+        content = re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE)
+        yield Block(page, line, found["info"].strip(), content)
 
 
 def without_blocks(page: Path) -> str:

