@@ -1,4 +1,4 @@
-"""A real kube-apiserver with its etcd, on loopback, for the tests of the Kubernetes store.
+"""A real kube-apiserver with its etcd, on loopback, for the tests of what asks one.
 
 It is found as controller-runtime's envtest finds it: in ``$KUBEBUILDER_ASSETS`` or in
 ``/usr/local/kubebuilder/bin``. One server serves a whole run; each test has a namespace of its own.
@@ -24,6 +24,8 @@ from .etcd_server import LOOPBACK, free_port
 from .suites import find_program
 
 CRDS = Path(__file__).parents[1] / "deploy" / "crds"
+DEFINITIONS = [*sorted(CRDS.glob("*.yaml")), *sorted((Path(__file__).parent / "crds").glob("*.yaml"))]
+"""Of the kinds that this project brings, and of those that it reads."""
 START_SECONDS = 90.0
 ADMIN, PLAIN = "admin-token", "plain-token"
 GROUP = "/apis/whereabouts.cni.cncf.io/v1alpha1"
@@ -138,16 +140,18 @@ class ApiServer:
             time.sleep(0.05)
 
     def _install(self) -> None:
-        for path in sorted(CRDS.glob("*.yaml")):
+        for path in DEFINITIONS:
             reply = self.call(
                 "POST",
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
                 definition(path),
             )
             assert reply.status == 201, reply.body
-        for path in CRDS.glob("*.yaml"):
-            plural = path.stem.partition("_")[2]
-            self._until(lambda plural=plural: self.call("GET", f"{GROUP}/{plural}").status == 200)
+        for path in DEFINITIONS:
+            group, _, plural = path.stem.partition("_")
+            version = definition(path)["spec"]["versions"][0]["name"]
+            collection = f"/apis/{group}/{version}/{plural}"
+            self._until(lambda path=collection: self.call("GET", path).status == 200)
 
     def stop(self) -> None:
         for process in reversed(self._processes):
