@@ -1,0 +1,41 @@
+"""The double and a real API server, one after the other, for tests of what reads the cluster."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from whereabouts.stores.kube_access import from_kubeconfig
+from whereabouts.stores.kube_api import ApiClient
+
+from .api_double import ApiDouble, api_double
+from .api_server import ADMIN, ApiServer, api_server, kubeconfig
+
+Server = ApiDouble | ApiServer
+
+BOTH = ["double", pytest.param("server", marks=pytest.mark.apiserver)]
+"""The parameters of a fixture that gives :func:`opened`."""
+
+
+@contextmanager
+def opened(which: str) -> Iterator[Server]:
+    if which == "server":
+        yield api_server()
+    else:
+        with api_double() as double:
+            yield double
+
+
+@contextmanager
+def client(server: Server, folder: Path, namespace: str, port: int = 0) -> Iterator[ApiClient]:
+    """A client of the server; by way of another ``port``, if there is one."""
+    url = urlsplit(server.server)
+    address = f"{url.scheme}://127.0.0.1:{port or url.port}"
+    path = kubeconfig(folder / "kubeconfig", address, namespace, ADMIN, server.authority)
+    api = ApiClient(from_kubeconfig(path))
+    try:
+        yield api
+    finally:
+        api.close()

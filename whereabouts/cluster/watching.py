@@ -1,0 +1,236 @@
+"""Following what happens to the objects of one kind, without asking for all of them again and again.
+
+The collection is listed once. From its revision on, changes come over a watch; one that is cut goes on where
+it ended, and bookmarks keep that place young while nothing happens. Only where the API server has forgotten
+the place (410) is there another list, and what vanished in between is reported like what was seen vanishing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from whereabouts.cluster.parsing import key_of
+from whereabouts.cluster.reading import PAGE
+from whereabouts.deadline import Deadline, DeadlineExceeded
+from whereabouts.errors import WhereaboutsError
+from whereabouts.log import SILENT, Log
+from whereabouts.store import Unavailable
+from whereabouts.stores.kube_api import ApiClient, Expired, Request, Stream
+from whereabouts.stores.kube_listing import pages
+
+T = TypeVar("T")
+
+LIST_SECONDS = 300.0
+"""How long a list may take."""
+OPEN_SECONDS = 10.0
+"""How long a watch may take to begin."""
+WATCH_SECONDS = 290
+"""How long a watch lasts. etcd is compacted every 300 s: a place that is younger is not forgotten."""
+SILENCE = 120.0
+"""Seconds without a byte, after which a watch counts as cut. Bookmarks come about once a minute."""
+SETTLED = 5.0
+"""Seconds that a watch has to last for the next one to begin after the shortest pause."""
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 30.0
+
+
+class Change(NamedTuple, Generic[T]):
+    """Something happened to an object."""
+
+    kind: Literal["added", "modified", "deleted"]
+    """``modified`` only where what is kept of the object has changed."""
+    key: str
+    """``namespace/name``, or the name of what is in no namespace."""
+    value: T
+    """What is kept of the object; of a deleted one, as it was last."""
+
+
+class Synced(NamedTuple):
+    """A list is complete: :meth:`Watch.snapshot` is what there was."""
+
+    objects: int
+
+
+class _Stopped(WhereaboutsError):
+    """Nobody wants to know any more."""
+
+
+class Watch(Generic[T]):
+    """The objects of a collection as they come, change and go."""
+
+    def __init__(
+        self,
+        api: ApiClient,
+        path: str,
+        keep: Callable[[Any], T],
+        log: Log = SILENT,
+        *,
+        revision: str = "",
+        silence: float = SILENCE,
+    ) -> None:
+        """Watch the collection at ``path``; ``keep`` reduces an object's JSON to what is needed of it.
+
+        With ``revision`` there is no list at first: changes since that revision come, and of those objects
+        that do not change nothing is known.
+        """
+        self._api = api
+        self._path = path
+        self._keep = keep
+        self._log = log.about(f"watch of {path}")
+        self._revision = revision
+        self._silence = silence
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[str, T]] = {}
+        self._synced = False
+        self._stopping = threading.Event()
+        self._stream: Stream | None = None
+        self._said = ""
+        self.lists = 0
+        """How many lists were begun."""
+        self.cuts = 0
+        """How many watches ended otherwise than they should."""
+
+    def changes(self) -> Iterator[Change[T] | Synced]:
+        """What happens, until :meth:`stop`; for one thread, which may take its time.
+
+        At first every object that there is comes as added. No failure ends it: what cannot be done is tried
+        again after pauses that grow to :data:`LONGEST_PAUSE`, and said in the log.
+        """
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            begun: float | None = None
+            try:
+                if not self._revision:
+                    yield from self._list()
+                stream = self._open()
+                begun = monotonic()
+                try:
+                    yield from self._follow(stream)
+                finally:
+                    self._end(stream)
+            except _Stopped:
+                return
+            except Expired:
+                self._revision = ""
+            except WhereaboutsError as error:
+                self._failed(error)
+            if begun is not None and monotonic() - begun >= SETTLED:
+                pause = FIRST_PAUSE
+            try:
+                self._deadline(2 * LONGEST_PAUSE).pause(pause / 2, "the next watch", least=pause / 2)
+            except _Stopped:
+                return
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def stop(self) -> None:
+        """End :meth:`changes` soon, from any thread: its connection is closed."""
+        self._stopping.set()
+        with self._lock:
+            stream = self._stream
+        if stream is not None:
+            stream.abort()
+
+    def snapshot(self) -> dict[str, T] | None:
+        """What is kept of every object, by key, from any thread; None before the first list is complete."""
+        with self._lock:
+            if not self._synced:
+                return None
+            return {key: value for key, (_, value) in self._known.items()}
+
+    # ------------------------------------------------------------------- list
+
+    def _list(self) -> Iterator[Change[T] | Synced]:
+        self.lists += 1
+        seen: set[str] = set()
+        revision = ""
+        for page in pages(self._api, self._path, self._deadline(LIST_SECONDS), limit=PAGE):
+            if page.first:
+                seen.clear()
+                revision = page.revision
+            for content in page.items:
+                key = key_of(content["metadata"])
+                seen.add(key)
+                yield from self._seen(key, content)
+        for key in self._known.keys() - seen:
+            yield from self._gone(key)
+        self._revision = revision
+        with self._lock:
+            self._synced = True
+        yield Synced(len(seen))
+
+    # ------------------------------------------------------------------ watch
+
+    def _open(self) -> Stream:
+        query = {
+            "watch": "true",
+            "resourceVersion": self._revision,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        request = Request("GET", self._path, query=tuple(query.items()))
+        stream = self._api.stream(request, self._deadline(OPEN_SECONDS), silence=self._silence)
+        with self._lock:
+            self._stream = stream
+        if self._stopping.is_set():
+            stream.abort()
+        self._said = ""
+        return stream
+
+    def _end(self, stream: Stream) -> None:
+        with self._lock:
+            self._stream = None
+        stream.close()
+
+    def _follow(self, stream: Stream) -> Iterator[Change[T]]:
+        for event in stream:
+            content = event["object"]
+            match event["type"]:
+                case "ADDED" | "MODIFIED":
+                    yield from self._seen(key_of(content["metadata"]), content)
+                case "DELETED":
+                    key = key_of(content["metadata"])
+                    self._remember(key, content["metadata"]["uid"], self._keep(content))
+                    yield from self._gone(key)
+                case "ERROR":
+                    error = Expired if content.get("code") == 410 else Unavailable
+                    raise error(f"the API server ends the watch: {content.get('message')}")
+            self._revision = content["metadata"]["resourceVersion"]
+
+    def _seen(self, key: str, content: Any) -> Iterator[Change[T]]:
+        uid, value = content["metadata"]["uid"], self._keep(content)
+        before = self._known.get(key)
+        if before is not None and before[0] != uid:
+            yield from self._gone(key)
+            before = None
+        if before is None or before[1] != value:
+            self._remember(key, uid, value)
+            yield Change("added" if before is None else "modified", key, value)
+
+    def _remember(self, key: str, uid: str, value: T) -> None:
+        with self._lock:
+            self._known[key] = (uid, value)
+
+    def _gone(self, key: str) -> Iterator[Change[T]]:
+        with self._lock:
+            _, value = self._known.pop(key)
+        yield Change("deleted", key, value)
+
+    # ---------------------------------------------------------------- failing
+
+    def _failed(self, error: WhereaboutsError) -> None:
+        self.cuts += 1
+        sentence = str(error)
+        if sentence != self._said:
+            passing = isinstance(error, (Unavailable, DeadlineExceeded))
+            (self._log.verbose if passing else self._log.error)(sentence)
+        self._said = sentence
+
+    def _deadline(self, seconds: float) -> Deadline:
+        return Deadline(seconds, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise _Stopped
