@@ -18,9 +18,9 @@ PACKAGE = Path(whereabouts.__file__).parent
 
 LAYERS = {
     "pure values": "errors values _bitmap _codec addresses ranges owners block pool",
-    "bytes in, values out": "cni config",
+    "bytes in, values out": "cni config export_format",
     "what the algorithms stand on": "deadline log store commit changes",
-    "algorithms over the store interface": "search allocator verify collect usage",
+    "algorithms over the store interface": "search allocator verify collect usage transfer",
     "stores": "stores",
     "the cluster beside the store": "cluster",
     "wiring": "config.host_files http_server service plugin agent controller install commands cli kubectl"

@@ -50,14 +50,22 @@ class StoredBlock(NamedTuple):
     revision: Revision
     block: Block | None
     damage: str = ""
+    raw: Sequence[tuple[str, bytes]] = ()
+    """What stands in the store, by the names of its parts there, where the block is damaged."""
 
     @classmethod
-    def judged(cls, key: BlockKey, revision: Revision, read: Callable[[], Block]) -> StoredBlock:
-        """The block that ``read`` gives, or the damage that it raises."""
+    def judged(
+        cls,
+        key: BlockKey,
+        revision: Revision,
+        read: Callable[[], Block],
+        raw: Callable[[], Sequence[tuple[str, bytes]]],
+    ) -> StoredBlock:
+        """The block that ``read`` gives, or the damage that it raises, with what ``raw`` gives then."""
         try:
             return cls(key, revision, read())
         except BlockDamaged as damage:
-            return cls(key, revision, None, str(damage))
+            return cls(key, revision, None, str(damage), raw())
 
     def trusted(self) -> Block:
         """The block; raises :class:`~whereabouts.block.BlockDamaged` where it cannot be trusted."""

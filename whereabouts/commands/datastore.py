@@ -58,10 +58,13 @@ def configured(chosen: argparse.Namespace) -> Config:
 
 
 @contextmanager
-def opened(chosen: argparse.Namespace) -> Iterator[Store]:
-    """The datastore that the options lead to. It is not created: Unavailable where there is none."""
+def opened(chosen: argparse.Namespace, *, create: bool = False) -> Iterator[Store]:
+    """The datastore that the options lead to.
+
+    An embedded store is not created unless that is wanted: Unavailable where there is none.
+    """
     config = configured(chosen)
-    if config.datastore == "local" and not os.path.exists(config.local_path):
+    if not create and config.datastore == "local" and not os.path.exists(config.local_path):
         raise Unavailable(f"{config.local_path} does not exist: no embedded store gave an address there")
     store = _open(config, chosen)
     try:

@@ -368,4 +368,6 @@ def _stored_block(key: BlockKey, found: messages.Found) -> StoredBlock | None:
     if not found.pairs:
         return None
     (pair,) = found.pairs
-    return StoredBlock.judged(key, pair.mod_revision, lambda: values.read_block(key, pair.value))
+    return StoredBlock.judged(
+        key, pair.mod_revision, lambda: values.read_block(key, pair.value), lambda: (("value", pair.value),)
+    )

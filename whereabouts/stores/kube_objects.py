@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64, crc32
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from time import gmtime, strftime
 
@@ -125,7 +126,8 @@ def block_object(block: Block, marks: BlockMarks, metadata: Any = None) -> dict[
 
 def read_block(key: BlockKey, content: Any) -> StoredBlock:
     """A block from its whole object."""
-    return StoredBlock.judged(key, str(content["metadata"]["resourceVersion"]), lambda: _block(key, content))
+    revision = str(content["metadata"]["resourceVersion"])
+    return StoredBlock.judged(key, revision, lambda: _block(key, content), lambda: _raw(content))
 
 
 def _block(key: BlockKey, content: Any) -> Block:
@@ -137,6 +139,12 @@ def _block(key: BlockKey, content: Any) -> Block:
     except Base64Error as error:
         raise BlockDamaged(f"block {key.name}: {error}") from error
     return Block.from_halves(key, *halves)
+
+
+def _raw(content: Any) -> Sequence[tuple[str, bytes]]:
+    allocated = (content["metadata"].get("annotations") or {}).get(ALLOCATED) or ""
+    owners = (content.get("spec") or {}).get("owners") or ""
+    return (("allocated", allocated.encode()), ("owners", owners.encode()))
 
 
 def _base64(text: str) -> bytes:

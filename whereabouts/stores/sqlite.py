@@ -105,7 +105,12 @@ class SqliteStore:
         if row is None:
             return None
         revision, bitmap, owners = row
-        return StoredBlock.judged(key, revision, lambda: Block.from_halves(key, bitmap, owners))
+        return StoredBlock.judged(
+            key,
+            revision,
+            lambda: Block.from_halves(key, bitmap, owners),
+            lambda: (("bitmap", _bytes(bitmap)), ("owners", _bytes(owners))),
+        )
 
     def write_block(
         self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
@@ -371,6 +376,11 @@ def _translate(path: str, error: Exception) -> Unavailable | StoreDamaged:
             f"{path} cannot be opened for writing ({error}): look at its owner, mode and mount"
         )
     return Unavailable(f"{path}: {error}")
+
+
+def _bytes(value: object) -> bytes:
+    """What a damaged file may have in place of bytes, as bytes."""
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _sortable(base: int) -> bytes:
