@@ -13,12 +13,20 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 
 class HttpServer:
-    """Serves ``/metrics``, ``/healthz`` (it runs) and ``/readyz`` (it does its work) in a thread."""
+    """Serves ``/metrics``, ``/healthz`` (nothing hangs) and ``/readyz`` (it takes work) in a thread."""
 
-    def __init__(self, registry: CollectorRegistry, ready: Callable[[], bool], host: str, port: int) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        host: str,
+        port: int,
+        *,
+        ready: Callable[[], bool] = lambda: True,
+        healthy: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Serve on ``host``; ``port`` 0 takes a free one. Raises OSError where that cannot be."""
         self._metrics = make_wsgi_app(registry)
-        self._ready = ready
+        self._probes = {"/readyz": ready, "/healthz": healthy}
         self._server = make_server(host, port, self._answer, _Threading, _Quiet)
         self.port = self._server.server_port
         Thread(target=self._server.serve_forever, name="http", daemon=True).start()
@@ -33,10 +41,9 @@ class HttpServer:
         if path == "/metrics":
             metrics: Iterable[bytes] = self._metrics(environ, start_response)
             return metrics
-        if path == "/healthz" or (path == "/readyz" and self._ready()):
-            status = "200 OK"
-        else:
-            status = "503 Service Unavailable" if path == "/readyz" else "404 Not Found"
+        probe = self._probes.get(path)
+        failed = "404 Not Found" if probe is None else "503 Service Unavailable"
+        status = "200 OK" if probe is not None and probe() else failed
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{status}\n".encode()]
 

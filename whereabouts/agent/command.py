@@ -7,18 +7,9 @@ import os
 import signal
 from threading import Thread
 
+from whereabouts import http_options
 from whereabouts.agent.framing import DEFAULT_SOCKET
-from whereabouts.errors import WhereaboutsError
 from whereabouts.log import LEVELS, Log, to_stderr
-from whereabouts.values import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from whereabouts.agent.host import AgentHost
-    from whereabouts.http_server import HttpServer
-
-
-class PortUnusable(WhereaboutsError):
-    """The port for metrics and probes cannot be had."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,10 +29,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=[],
         help="let network configurations name files in DIR (log_file, local.path, ...); may be repeated",
     )
-    add(
-        "--metrics-port", metavar="PORT", type=_port, help="serve /metrics, /healthz and /readyz on this port"
-    )
-    add("--metrics-host", metavar="HOST", default="127.0.0.1", help="address for that (default: %(default)s)")
+    http_options.add_options(parser)
     add("--drain-seconds", metavar="S", type=float, default=30.0, help="how long to finish calls on SIGTERM")
     add("--log-level", choices=LEVELS, default="verbose", help="how much to say (default: %(default)s)")
     parser.set_defaults(run=run)
@@ -59,7 +47,7 @@ def run(chosen: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: server.stop())
     http = None
     try:
-        http = _serve_http(chosen, host)
+        http = http_options.serve(chosen, host.metrics.registry, ready=lambda: host.ready)
         if http is not None:
             log.verbose(f"metrics and probes on http://{chosen.metrics_host}:{http.port}")
         host.ready = True
@@ -78,25 +66,6 @@ def run(chosen: argparse.Namespace) -> int:
         log.error(f"calls were still in flight after {chosen.drain_seconds:g} s")
         os._exit(1)  # a return would wait for their threads
     return 0
-
-
-def _serve_http(chosen: argparse.Namespace, host: AgentHost) -> HttpServer | None:
-    if chosen.metrics_port is None:
-        return None
-    from whereabouts.http_server import HttpServer
-
-    try:
-        return HttpServer(host.metrics.registry, lambda: host.ready, chosen.metrics_host, chosen.metrics_port)
-    except OSError as error:
-        where = f"{chosen.metrics_host}:{chosen.metrics_port}"
-        raise PortUnusable(f"--metrics-port: nothing can be served on {where}: {error.strerror}") from error
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 1 << 16:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0 to 65535")
-    return number
 
 
 def _positive(text: str) -> int:
