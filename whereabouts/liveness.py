@@ -4,27 +4,28 @@ The rules, in the order in which they are asked; the first that fits decides. Wh
 is everything of which too little is known: an address that stays taken costs an address, one that is freed
 too early gives two pods the same.
 
-====  ================================================================  ==========================  =======
-rule  what is known                                                     verdict                     seconds
-====  ================================================================  ==========================  =======
-1     the pod reference is no ``namespace/name`` (outside Kubernetes    keep
-      it is a container ID), or two pods were given the address
-2     there is no pod of that name                                      POD_GONE                    5
-2a    ... but the name is that of a static pod of a node that is ready  POD_GONE                    300
-2b    ... of a node that is not: nobody is there to make its mirror     keep
-3     the pod has come to its end (Succeeded, Failed)                   POD_FINISHED                5
-3a    ... a static pod of a node that is ready: a reboot revives it     POD_FINISHED                300
-3b    ... of a node that is not                                         keep
-4     the pod's node is no Node any more                                NODE_GONE                   5
-5     the pod's node has the taint out-of-service                       NODE_OUT_OF_SERVICE         5
-6     the pod reports the address as its own                            keep
-7     the record has the UID of another pod                             POD_REPLACED                5
-8     the record has no UID, and the pod was not given a node yet       POD_REPLACED                5
-9     the record has no UID, it was made on another Node than the       POD_REPLACED                5
-      pod's, and what addresses the pod has is known
-10    the pod runs on a node that is ready, is not being deleted, and   NOT_REPORTED                300
-      reports addresses, but not this one
-====  ================================================================  ==========================  =======
+====  ==================================================================  ===================  =======
+rule  what is known                                                       verdict              seconds
+====  ==================================================================  ===================  =======
+1     the pod reference is no ``namespace/name`` (outside Kubernetes it   keep
+      is a container ID), or two pods were given the address
+2     there is no pod of that name                                        POD_GONE             5
+2a    ... of a static pod, if that may be; unless its node is out of      POD_GONE             300
+      service
+2b    ... whose node is not ready: nobody can make its mirror anew        keep
+3     the pod has come to its end (Succeeded, Failed)                     POD_FINISHED         5
+3a    ... a static pod: it begins anew when its node does                 POD_FINISHED         300
+3b    ... whose node is not ready: it may have begun, and nobody says so  keep
+4     the pod's node is no Node any more                                  NODE_GONE            5
+5     the pod's node is out of service                                    NODE_OUT_OF_SERVICE  5
+6     the pod reports the address as its own                              keep
+7     the record has the UID of another pod                               POD_GONE             5
+8     the record has no UID, and the pod was not given a node yet         POD_GONE             5
+9     the record has no UID, it was made on another Node than the pod's,  POD_GONE             5
+      and the addresses of the pod are known
+10    the pod runs on a node that is ready, is not being deleted, and     NOT_REPORTED         300
+      its addresses are known: this is none of them
+====  ==================================================================  ===================  =======
 
 Rules 2, 7, 8 and 9 cannot become untrue: names of pods are unique, a UID never comes back, and a new pod of
 the same name has a new container, hence another record. Rule 3 cannot but for static pods. For rules 4 and 5
@@ -52,7 +53,6 @@ LAGGING_SECONDS = 300.0
 take (4 minutes), and more than it takes to make the mirror of a static pod anew."""
 
 POD_GONE = "its pod is gone"
-POD_REPLACED = "another pod has the name of its pod"
 POD_FINISHED = "its pod has come to its end"
 NODE_GONE = "the node of its pod is gone"
 NODE_OUT_OF_SERVICE = "the node of its pod is out of service"
@@ -70,8 +70,8 @@ class Pod(NamedTuple):
     ref: str
     """``namespace/name``."""
     uids: tuple[str, ...]
-    """``metadata.uid``; of the mirror of a static pod also the UID by which the kubelet knows it, which stands
-    in annotations and is what a container runtime passes on."""
+    """``metadata.uid``; of the mirror of a static pod also the UID by which the kubelet knows it: it stands in
+    annotations, and is what a container runtime passes on."""
     node: str
     """``spec.nodeName``; empty before it was scheduled."""
     phase: str
@@ -105,7 +105,7 @@ class Suspicion(NamedTuple):
 
 
 def judge(address: Address, owner: Owner, pod: Pod | None, nodes: Mapping[str, Node]) -> Suspicion | None:
-    """Why the record of ``address`` may be freed; None: it is kept. The rules stand at the head of the module.
+    """Why the record of ``address`` may be freed; None: it is kept. The rules stand at the module's head.
 
     ``pod`` is the pod of the record's name, None where it is known that there is none. Of ``nodes`` only
     those are asked for that :func:`nodes_asked_for` names; what is missing there is no Node.
@@ -124,7 +124,7 @@ def judge(address: Address, owner: Owner, pod: Pod | None, nodes: Mapping[str, N
     if pod.addresses is not None and address in pod.addresses:
         return None
     if _of_another_pod(owner, pod, nodes):
-        return Suspicion(POD_REPLACED, GONE_SECONDS)
+        return Suspicion(POD_GONE, GONE_SECONDS)
     settled = pod.phase == "Running" and not pod.deleting and node is not None and node.ready
     if settled and pod.addresses is not None:
         return Suspicion(NOT_REPORTED, LAGGING_SECONDS)
@@ -156,14 +156,15 @@ def waits_for_operator(pod: Pod | None, nodes: Mapping[str, Node]) -> bool:
 
 def _unless_static(reason: str, static: bool, node: Node | None) -> Suspicion | None:
     """A static pod lives in its node's files: what the API server has is a mirror that may be behind."""
-    if not static or node is None or node.out_of_service:
+    if not static or (node is not None and node.out_of_service):
         return Suspicion(reason, GONE_SECONDS)
-    return Suspicion(reason, LAGGING_SECONDS) if node.ready else None
+    return Suspicion(reason, LAGGING_SECONDS) if node is None or node.ready else None
 
 
 def _may_be_static(owner: Owner) -> bool:
-    """The kubelet calls a static pod by the name in its file, a dash, and the node's name."""
-    return bool(owner.node) and owner.pod_ref.endswith(f"-{owner.node}")
+    """The kubelet makes a static pod's UID of a digest, without dashes, and ends its name with the node's."""
+    digest = bool(owner.pod_uid) and "-" not in owner.pod_uid
+    return digest or (bool(owner.node) and owner.pod_ref.endswith(f"-{owner.node}"))
 
 
 def _of_another_pod(owner: Owner, pod: Pod, nodes: Mapping[str, Node]) -> bool:
