@@ -14,7 +14,7 @@ from setuptools.errors import CompileError
 
 EXTENSIONS = [
     Extension(f"whereabouts.{name}", [f"whereabouts/{name}.pyx"], extra_compile_args=["-O3", "-g0"])
-    for name in ("_bitmap", "_codec")
+    for name in ("_bitmap", "_codec", "_columns")
 ]
 
 NATIVE_SOURCE = "whereabouts/native/whereabouts.c"

@@ -17,13 +17,14 @@ import whereabouts
 PACKAGE = Path(whereabouts.__file__).parent
 
 LAYERS = {
-    "pure values": "errors values _bitmap _codec addresses ranges owners block pool",
+    "pure values": "errors values _bitmap _codec _columns addresses ranges owners block pool",
     "bytes in, values out": "cni config export_format",
     "what the algorithms stand on": "deadline log store commit changes",
-    "algorithms over the store interface": "search allocator verify collect usage transfer",
+    "algorithms over the store interface": "search allocator verify collect usage transfer findings inspection"
+    " cluster_witness witnesses overview releasing explanation",
     "stores": "stores",
     "the cluster beside the store": "cluster",
-    "wiring": "config.host_files http_server service plugin agent controller install commands cli kubectl"
+    "wiring": "config.host_files http_server http_options service plugin agent controller install commands cli kubectl"
     " entry __main__",
 }
 """Modules and packages, the lowest first; a name with more parts goes before the package it is in."""

@@ -13,7 +13,14 @@ import pytest
 import whereabouts
 
 ROOT = Path(whereabouts.__file__).parents[1]
-BUILT = (".so", ".pyc", "whereabouts/_bitmap.c", "whereabouts/_codec.c", "whereabouts/native/whereabouts")
+BUILT = (
+    ".so",
+    ".pyc",
+    "whereabouts/_bitmap.c",
+    "whereabouts/_codec.c",
+    "whereabouts/_columns.c",
+    "whereabouts/native/whereabouts",
+)
 
 pytestmark = [
     pytest.mark.packaging,
@@ -75,7 +82,7 @@ def test_the_wheel_holds_compiled_modules_types_and_the_native_program(wheel: Pa
     with zipfile.ZipFile(wheel) as archive:
         entries = {entry.filename: entry.external_attr >> 16 for entry in archive.infolist()}
     compiled = {name.partition(".")[0] for name in entries if name.endswith(".so")}
-    assert compiled == {"whereabouts/_bitmap", "whereabouts/_codec"}
+    assert compiled == {"whereabouts/_bitmap", "whereabouts/_codec", "whereabouts/_columns"}
     assert {"whereabouts/py.typed", "whereabouts/_bitmap.pyi", "whereabouts/_codec.pyi"} <= entries.keys()
     assert entries["whereabouts/native/whereabouts"] & 0o777 == 0o755
     assert [name for name in entries if name.startswith(("tests", "bench", "examples"))] == []

@@ -13,8 +13,7 @@ import struct
 from binascii import crc32
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
-from itertools import compress
-from operator import is_not
+from operator import itemgetter
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import CodecError, decode_bytes, encode_bytes
@@ -31,6 +30,7 @@ BLOCK_SIZE = 256
 
 _OFFSET_MASK = BLOCK_SIZE - 1
 _OFFSET_BITS = 8
+_POD_REF = itemgetter(Owner._fields.index("pod_ref"))
 _HALVES = struct.Struct("<II")
 _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _LONGEST_LABEL = 63
@@ -155,10 +155,8 @@ class Block:
     def changes_since(self, before: Block) -> list[tuple[int, Owner | None, Owner | None]]:
         """What became of another value of the block: offset, owner before, owner now, in offset order."""
         was, now = before._owners, self._owners
-        changed = was.keys() - now.keys()
         # Values that come from one another share their owners: most are known to be equal by identity.
-        others = compress(now, map(is_not, map(was.get, now), now.values()))
-        changed.update(offset for offset in others if was.get(offset) != now[offset])
+        changed = {offset for offset, _ in was.items() ^ now.items()}
         return [(offset, was.get(offset), now.get(offset)) for offset in sorted(changed)]
 
     def lowest_free(self, barred: Sequence[Interval] = ()) -> int | None:
@@ -170,6 +168,8 @@ class Block:
 
         The rule of idempotence: a repeated ADD finds its address by pod reference and interface.
         """
+        if pod_ref not in map(_POD_REF, self._owners.values()):
+            return None
         for offset, owner in self._owners.items():
             if owner.pod_ref == pod_ref and owner.ifname == ifname and owner.range == range_text:
                 return offset
