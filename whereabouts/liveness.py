@@ -70,8 +70,8 @@ class Pod(NamedTuple):
     ref: str
     """``namespace/name``."""
     uids: tuple[str, ...]
-    """``metadata.uid``; of the mirror of a static pod also the UID by which the kubelet knows it: it stands in
-    annotations, and is what a container runtime passes on."""
+    """``metadata.uid``; of the mirror of a static pod also the UID by which the kubelet knows the pod: it
+    stands in annotations, and is what a container runtime passes on."""
     node: str
     """``spec.nodeName``; empty before it was scheduled."""
     phase: str
@@ -162,8 +162,8 @@ def _unless_static(reason: str, static: bool, node: Node | None) -> Suspicion | 
 
 
 def _may_be_static(owner: Owner) -> bool:
-    """The kubelet makes a static pod's UID of a digest, without dashes, and ends its name with the node's."""
-    digest = bool(owner.pod_uid) and "-" not in owner.pod_uid
+    """Static pods have a digest of 32 digits for their UID, and the node's name at the end of their own."""
+    digest = len(owner.pod_uid) == 32 and "-" not in owner.pod_uid
     return digest or (bool(owner.node) and owner.pod_ref.endswith(f"-{owner.node}"))
 
 
