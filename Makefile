@@ -11,10 +11,10 @@ COMPILED := setup.py $(wildcard whereabouts/*.pyx whereabouts/*.pxd whereabouts/
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench docs dist clean
+.PHONY: help run test lint bench docs dist image kind kind-clean clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 run: $(VENV)/.built ## show the plugin at work on the embedded store
 	$(BIN)/python examples/tour.py
@@ -36,6 +36,15 @@ docs: $(VENV)/.has-docs ## build the documentation into build/docs; a warning is
 
 dist: $(VENV)/.has-build ## build the source distribution and, from it, the wheel, into dist/
 	$(BIN)/python -m build
+
+image: ## build the container image, with docker or podman: IMAGE, PLATFORMS
+	@deploy/build-image
+
+kind: ## make a local cluster with whereabouts in it, by kind: COMPUTE_NODES, CLUSTER
+	@deploy/kind/up
+
+kind-clean: ## remove that cluster
+	@deploy/kind/down
 
 clean: ## remove all that make made, the environment too
 	rm -rf $(VENV) build dist *.egg-info whereabouts/*.so whereabouts/_*.c whereabouts/native/whereabouts

@@ -164,13 +164,19 @@ class ApiServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def call(
-        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        content_type: str = "application/json",
+        *,
+        token: str = ADMIN,
     ) -> Reply:
-        """Ask as an administrator, the way these tests do it themselves."""
+        """Ask as an administrator, or with another token, the way these tests do it themselves."""
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=self.authority)
         connection = http.client.HTTPSConnection(LOOPBACK, self.port, timeout=20, context=self._tls)
-        headers = {"Authorization": f"Bearer {ADMIN}", "Content-Type": content_type}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()

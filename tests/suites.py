@@ -65,6 +65,10 @@ def _no_docs() -> str | None:
     return f"{' and '.join(missing)} not installed; make docs does that" if missing else None
 
 
+def _no_helm() -> str | None:
+    return None if shutil.which("helm") else "no helm on PATH"
+
+
 def _no_time() -> str | None:
     if os.environ.get("HYPOTHESIS_PROFILE", "default") != "default":
         return None
@@ -75,6 +79,7 @@ SUITES = {
     "apiserver": Suite("a kube-apiserver and its etcd", _no_apiserver),
     "docs": Suite("Sphinx with MyST and its theme, to build the documentation", _no_docs),
     "etcd": Suite("an etcd server", _no_etcd),
+    "helm": Suite("Helm, to render the chart", _no_helm),
     "netns": Suite("root, network namespaces and the bridge plugin", _no_netns),
     "packaging": Suite("a package index, to build and install the distributions", _no_packaging),
     "slow": Suite("minutes", _no_time),

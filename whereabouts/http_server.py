@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from socket import AF_INET6
 from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import Any
@@ -27,7 +28,8 @@ class HttpServer:
         """Serve on ``host``; ``port`` 0 takes a free one. Raises OSError where that cannot be."""
         self._metrics = make_wsgi_app(registry)
         self._probes = {"/readyz": ready, "/healthz": healthy}
-        self._server = make_server(host, port, self._answer, _Threading, _Quiet)
+        kind = _ThreadingIPv6 if ":" in host else _Threading
+        self._server = make_server(host, port, self._answer, kind, _Quiet)
         self.port = self._server.server_port
         Thread(target=self._server.serve_forever, name="http", daemon=True).start()
 
@@ -50,6 +52,10 @@ class HttpServer:
 
 class _Threading(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _ThreadingIPv6(_Threading):
+    address_family = AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):

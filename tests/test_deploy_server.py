@@ -1,0 +1,123 @@
+"""A real API server takes the manifests, and its admission thinks of the pods what they were made for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .api_server import ApiServer, api_server
+from .deployment import (
+    BASE,
+    CHART,
+    COMPONENTS,
+    DEPLOY,
+    Manifest,
+    by_name,
+    kustomized,
+    of_kind,
+    overlay,
+    pod_templates,
+)
+from .foreign_definitions import install_foreign_definitions
+
+pytestmark = pytest.mark.apiserver
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@pytest.fixture(scope="module")
+def server() -> ApiServer:
+    server = api_server()
+    install_foreign_definitions(server)
+    return server
+
+
+def _dry_run(server: ApiServer, path: Path, objects: list[Manifest], *options: str) -> list[str]:
+    """The names of the objects that the server would make."""
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    apply = ("apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts")
+    return server.kubectl(*apply, "--output=name", f"--filename={path}", *options).split()
+
+
+def test_the_server_takes_the_base(server: ApiServer, tmp_path: Path) -> None:
+    objects = kustomized(BASE)
+    assert len(_dry_run(server, tmp_path / "all.json", objects)) == len(objects) == 16
+
+
+def test_the_server_takes_the_base_with_every_component(server: ApiServer, tmp_path: Path) -> None:
+    objects = kustomized(overlay(tmp_path, namespace="kube-system", components=("podmonitor",)))
+    assert len(_dry_run(server, tmp_path / "all.json", objects)) == len(objects) == 20
+    assert set(COMPONENTS) == {path.name for path in (DEPLOY / "components").iterdir()}
+
+
+@pytest.mark.parametrize("sample", sorted((DEPLOY / "samples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_server_takes_the_samples(server: ApiServer, sample: Path) -> None:
+    apply = ("apply", "--dry-run=server", "--validate=strict", f"--namespace={server.namespace()}")
+    assert server.kubectl(*apply, "--output=name", f"--filename={sample}")
+
+
+def test_in_another_namespace_nothing_is_left_in_kube_system(server: ApiServer, tmp_path: Path) -> None:
+    objects = kustomized(overlay(tmp_path, namespace=server.namespace(), components=("podmonitor",)))
+    assert "kube-system" not in json.dumps(objects)
+    assert len(_dry_run(server, tmp_path / "all.json", objects)) == len(objects)
+
+
+def test_every_name_that_an_object_mentions_is_there() -> None:
+    objects = by_name(kustomized(BASE))
+    for content in objects.values():
+        kind, namespace = content["kind"], content["metadata"].get("namespace", "")
+        if kind.endswith("Binding"):
+            role = content["roleRef"]
+            assert (role["kind"], namespace if role["kind"] == "Role" else "", role["name"]) in objects
+            for subject in content["subjects"]:
+                assert ("ServiceAccount", subject["namespace"], subject["name"]) in objects
+        if kind in ("DaemonSet", "Deployment"):
+            spec = content["spec"]["template"]["spec"]
+            assert ("ServiceAccount", namespace, spec["serviceAccountName"]) in objects
+            for volume in spec["volumes"]:
+                if "configMap" in volume:
+                    assert ("ConfigMap", namespace, volume["configMap"]["name"]) in objects
+
+
+def _pod(template: Manifest, **spec: Any) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "one"},
+        "spec": {**template["spec"], "serviceAccountName": "default", **spec},
+    }
+
+
+def test_the_controllers_pod_keeps_the_restricted_pod_security_standard(server: ApiServer) -> None:
+    template = pod_templates(kustomized(BASE))["whereabouts-controller"]
+    namespace = server.namespace()
+    path = f"/api/v1/namespaces/{namespace}"
+    labelled = server.call(
+        "PATCH", path, {"metadata": {"labels": RESTRICTED}}, "application/merge-patch+json"
+    )
+    assert labelled.status == 200
+    reply = server.call("POST", f"{path}/pods?dryRun=All", _pod(template))
+    assert reply.status == 201, reply.body
+    root = _pod(template, securityContext={})
+    assert server.call("POST", f"{path}/pods?dryRun=All", root).status == 403, "the standard is not enforced"
+
+
+def test_the_agents_pod_is_admitted_where_nothing_is_enforced(server: ApiServer) -> None:
+    template = pod_templates(kustomized(BASE))["whereabouts"]
+    path = f"/api/v1/namespaces/{server.namespace()}/pods?dryRun=All"
+    reply = server.call("POST", path, _pod(template))
+    assert reply.status == 201, reply.body
+
+
+def test_the_disruption_budget_is_for_the_controllers_pods() -> None:
+    objects = kustomized(BASE)
+    (budget,) = of_kind(objects, "PodDisruptionBudget")
+    labels = pod_templates(objects)["whereabouts-controller"]["metadata"]["labels"]
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["replicas"] > budget["spec"]["maxUnavailable"]
+
+
+def test_the_charts_definitions_are_those_of_the_manifests() -> None:
+    assert (CHART / "crds").resolve() == DEPLOY / "crds"
