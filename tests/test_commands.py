@@ -23,10 +23,10 @@ def test_show_lists_ranges_with_used_and_free(tmp_path: Path, capsys: pytest.Cap
     assert main(["show", "--local", str(tmp_path / "w.db")]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows == [
-        ["NETWORK", "RANGE", "CAPACITY", "USED", "FREE"],
-        ["-", "10.0.0.0/24", "254", "4", "250"],
-        ["-", "10.0.0.0/25", "126", "4", "122"],
-        ["blue", "fd00::/64", str(2**64 - 2), "1", str(2**64 - 3)],
+        ["NETWORK", "RANGE", "CAPACITY", "USED", "FREE", "USE%", "BLOCKS"],
+        ["-", "10.0.0.0/24", "254", "4", "250", "1", "1"],
+        ["-", "10.0.0.0/25", "126", "4", "122", "3", "1"],
+        ["blue", "fd00::/64", str(2**64 - 2), "1", str(2**64 - 3), "0", "1"],
     ]
 
 
