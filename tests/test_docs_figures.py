@@ -19,7 +19,7 @@ from whereabouts.stores.etcd_values import write_block
 from whereabouts.stores.kube_objects import block_object
 
 CAPACITY = (ROOT / "docs/capacity.md").read_text()
-STATED_WITHIN = 0.1
+STATED_WITHIN = 0.03
 
 
 def holder(number: int) -> Owner:
