@@ -1,0 +1,69 @@
+"""``whereabouts check`` over 100,000 allocations in an embedded store: what is looked at, and how fast.
+
+Its report has to be there within five seconds; ``make bench`` shows how long it takes, with nothing wrong and
+with a fault of every hundredth record, which is looked at twice.
+"""
+
+import json
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from tests.store_contract import SOON, pod
+from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
+from whereabouts.cli import main
+from whereabouts.deadline import Deadline
+from whereabouts.owners import Owner
+from whereabouts.pool import Pool, PoolKey
+from whereabouts.stores.sqlite import SqliteStore
+
+ALLOCATIONS = 100_000
+RANGE = "10.0.0.0/8"
+
+
+def owner_of(number: int) -> Owner:
+    return pod(number)._replace(range=RANGE, pod_uid=f"{number:08x}-0000-4000-8000-{number:012x}")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("check") / "whereabouts.db"
+    store = SqliteStore(str(path), Deadline(SOON))
+    store.create_pool(Pool(PoolKey("", RANGE), shared=True), Deadline(SOON))
+    numbers = iter(range(ALLOCATIONS))
+    base = int(ip_address("10.0.0.0"))
+    while owners := {offset: owner_of(number) for offset, number in zip(range(1, BLOCK_SIZE), numbers)}:  # noqa: B905
+        key = BlockKey(Space(), 4, base)
+        store.write_block(key, None, Block(key, owners), Deadline(SOON))
+        base += BLOCK_SIZE
+    store.close()
+    return path
+
+
+def attachments(path: Path, *, but_every: int = 0) -> str:
+    listed = [
+        {"containerID": owner_of(number).container_id, "ifname": "net1"}
+        for number in range(ALLOCATIONS)
+        if not but_every or number % but_every
+    ]
+    path.write_text(json.dumps(listed))
+    return str(path)
+
+
+def test_clean(benchmark: BenchmarkFixture, database: Path, tmp_path: Path) -> None:
+    arguments = ["check", "--local", str(database), "--valid-attachments", attachments(tmp_path / "all.json")]
+    assert benchmark.pedantic(main, (arguments,), rounds=3) == 0  # type: ignore[no-untyped-call]
+
+
+def test_with_a_thousand_leaks(benchmark: BenchmarkFixture, database: Path, tmp_path: Path) -> None:
+    listed = attachments(tmp_path / "some.json", but_every=100)
+    report = tmp_path / "report.json"
+    arguments = ["check", "--local", str(database), "--valid-attachments", listed, "--report", str(report)]
+    assert benchmark.pedantic(main, (arguments,), rounds=3) == 1  # type: ignore[no-untyped-call]
+    assert json.loads(report.read_text())["problems"] == ALLOCATIONS // 100
+
+
+def test_show(benchmark: BenchmarkFixture, database: Path) -> None:
+    assert benchmark.pedantic(main, (["show", "--local", str(database)],), rounds=3) == 0  # type: ignore[no-untyped-call]
