@@ -18,7 +18,8 @@ from whereabouts.liveness import Node, Pod
 from whereabouts.stores.kube_access import Access
 from whereabouts.stores.kube_api import ApiClient, NotFound, Refused, Request
 
-from .api_double import ApiDouble, Asked, Fault, api_double
+from .api_double import ApiDouble, api_double
+from .api_double_requests import Asked, Fault
 from .cluster_objects import (
     NETWORK_STATUS,
     annotate,
@@ -105,7 +106,7 @@ def test_a_new_pod_is_pending_and_its_addresses_are_not_known(
     assert (pod.node, pod.phase, pod.addresses) == ("", "Pending", None)
     annotate(server, namespace, "p", {NETWORK_STATUS: network_status([], ["10.0.0.1/24"])})
     (pod,) = pods_in(cluster, namespace)
-    assert pod.addresses == {ip_address("10.0.0.1")}
+    assert pod.addresses == frozenset({ip_address("10.0.0.1")})
 
 
 def test_a_pod_that_is_going_and_one_that_was_disrupted_are_seen(

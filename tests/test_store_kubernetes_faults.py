@@ -18,7 +18,8 @@ from whereabouts.stores.kube_migration import repair_reservations
 from whereabouts.stores.kube_objects import RESERVATIONS
 from whereabouts.stores.kubernetes import KubernetesStore
 
-from .api_double import ApiDouble, Asked, Fault, api_double
+from .api_double import ApiDouble, api_double
+from .api_double_requests import Asked, Fault
 from .api_server import kubeconfig, resources
 from .faults import Killed
 from .kube_requests import recorded
