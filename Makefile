@@ -32,7 +32,7 @@ bench: $(VENV)/.built $(VENV)/.has-bench ## measure, beside the alternatives
 	$(BIN)/python -m pytest bench
 
 docs: $(VENV)/.has-docs ## build the documentation into build/docs; a warning is an error
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+	$(BIN)/python -m sphinx --quiet --fresh-env --write-all --fail-on-warning --keep-going docs build/docs
 
 dist: $(VENV)/.has-build ## build the source distribution and, from it, the wheel, into dist/
 	$(BIN)/python -m build

@@ -23,6 +23,7 @@ html_static_path = ["_static"]
 html_css_files = ["console.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 
 # A block without a language is a drawing or an excerpt, not Python.
 highlight_language = "none"

@@ -1,7 +1,7 @@
 """``console`` blocks of the documents: what is typed, and what the machine says.
 
-A line that begins with ``$ `` is a command, lines that begin with ``> `` go on with it (so a here-document
-can be shown), and the others are what it prints. ``...`` stands for anything there, as in doctest.
+A line that begins with ``$ `` is a command, lines that begin with ``> `` go on with it, and the others are
+what it prints. ``...`` stands for anything there, as in doctest.
 
 Words behind ``console`` say what a block needs that a test does not have (``NEEDS``); ``fails`` says that its
 last command does not succeed. All other blocks of a page are run in one shell, one after another.

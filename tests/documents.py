@@ -9,7 +9,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 _FENCE = re.compile(
-    r"^(?P<indent> *)(?P<mark>```+|~~~+)(?P<info>.*)\n(?P<text>(?:.*\n)*?) *(?P=mark) *$", re.MULTILINE
+    r"^(?:<!-- file: (?P<file>\S+) -->\n)?"
+    r"(?P<indent> *)(?P<mark>```+|~~~+)(?P<info>.*)\n(?P<text>(?:.*\n)*?) *(?P=mark) *$",
+    re.MULTILINE,
 )
 
 
@@ -21,6 +23,8 @@ class Block(NamedTuple):
     """Of its first line of text, counted from 1."""
     info: str
     text: str
+    file: str = ""
+    """Under which name a reader is to save the text: ``<!-- file: NAME -->`` on the line above says so."""
 
     @property
     def language(self) -> str:
@@ -41,7 +45,7 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in _FENCE.finditer(text):
         line = text.count("\n", 0, found.start("text")) + 1
         content = re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE)
-        yield Block(page, line, found["info"].strip(), content)
+        yield Block(page, line, found["info"].strip(), content, found["file"] or "")
 
 
 def without_blocks(page: Path) -> str:

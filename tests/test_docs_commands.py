@@ -4,6 +4,7 @@ import argparse
 import doctest
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ NAMED = re.compile(r"`whereabouts (?P<command>[a-z]+)(?P<rest>[^`]*)`")
 
 @pytest.mark.parametrize("page", [page for page, found in RUNNABLE.items() if found], ids=name_of)
 def test_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page):
+        if block.file:
+            (tmp_path / block.file).write_text(block.text)
     wanted = [step for block in RUNNABLE[page] for step in steps(block)]
     checker = doctest.OutputChecker()
     for step, (output, status) in zip(wanted, run([one.command for one in wanted], tmp_path), strict=True):
@@ -44,6 +48,14 @@ def test_words_of_console_blocks_are_known_and_their_commands_can_be_told_from_o
         if block.language == "console":
             assert words(block) <= {FAILS, *NEEDS}, block.where
             assert steps(block), block.where
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_command_goes_on_only_behind_a_backslash(page: Path) -> None:
+    """Or the site takes the rest for output, which is not copied with it; see docs/_static/console.css."""
+    for block in blocks(page):
+        for before, line in pairwise(block.text.splitlines() if block.language == "console" else []):
+            assert not line.startswith("> ") or before.endswith("\\"), f"{block.where}: {line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -9,6 +9,7 @@ import pytest
 from tests.api_server import api_server
 from tests.config_cases import loaded
 from tests.documents import PAGES, Block, blocks
+from tests.foreign_definitions import install_foreign_definitions
 
 JSON = [block for page in PAGES for block in blocks(page) if block.language == "json"]
 YAML = [block for page in PAGES for block in blocks(page) if block.language in ("yaml", "yml")]
@@ -35,5 +36,6 @@ def test_an_api_server_takes_the_objects(block: Block, tmp_path: Path) -> None:
         path = tmp_path / "objects.yaml"
         path.write_text("\n---\n".join(objects))
         server = api_server()
+        install_foreign_definitions(server)
         printed = server.kubectl("apply", "--dry-run=server", "--validate=strict", f"--filename={path}")
         assert printed.count("(server dry run)") == len(objects)
