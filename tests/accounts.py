@@ -60,7 +60,7 @@ class Account:
         self._create(f"/api/v1/namespaces/{self.namespace}/serviceaccounts", {})
         for kind, everywhere in (("Role", False), ("ClusterRole", True)):
             self._bind(kind, [right for right in rights if right.everywhere is everywhere])
-        self.token = self._issued_token()
+        self.token = self.issued_token()
         """A bearer token."""
         self.kubeconfig = str(folder / f"{self._name}.kubeconfig")
         """A file as the installer writes it."""
@@ -85,7 +85,8 @@ class Account:
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": self._name}
         self._create(f"{place}/{kind.lower()}bindings", {"roleRef": role, "subjects": [subject]})
 
-    def _issued_token(self) -> str:
+    def issued_token(self) -> str:
+        """Ask for a token, as the kubelet does."""
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{self._name}/token"
         reply = self.server.call("POST", path, {"spec": {"expirationSeconds": 3600}})
         assert reply.status == 201, reply.body
