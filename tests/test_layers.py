@@ -20,7 +20,7 @@ LAYERS = {
     "pure values": "errors values _bitmap _codec _columns addresses ranges owners block pool",
     "bytes in, values out": "cni config export_format",
     "what the algorithms stand on": "deadline log store commit changes",
-    "algorithms over the store interface": "search allocator verify collect usage transfer findings inspection"
+    "algorithms over the store interface": "search allocator verify collect usage transfer cells findings inspection"
     " cluster_witness witnesses overview releasing explanation",
     "stores": "stores",
     "the cluster beside the store": "cluster",
