@@ -9,7 +9,7 @@ import pytest
 
 from whereabouts.allocator import Allocator, Attachment, Demand, GivenTwice, RangeFull
 from whereabouts.block import Block, BlockKey, Space
-from whereabouts.collect import collect
+from whereabouts.collect import Listing, collect
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.log import SILENT
@@ -388,8 +388,8 @@ class StoreContract:
         for owner in [*owners, *foreign]:
             add(store, wanted, owner)
         valid = {(owner.container_id, owner.ifname) for owner in owners[::2]}
-        freed = collect(store, allocator(store), "node-1", "macvlan", valid, Deadline(SOON))
-        assert {owner.pod_ref for _, owner in freed} == {owner.pod_ref for owner in owners[1::2]}
+        freed = collect(store, allocator(store), Listing(valid, "node-1", "macvlan"), Deadline(SOON))
+        assert {one.owner.pod_ref for one in freed} == {owner.pod_ref for owner in owners[1::2]}
         assert {ref for _, ref in allocations(store)} == {owner.pod_ref for owner in [*owners[::2], *foreign]}
         assert add(store, wanted, pod(1)) == ["10.0.0.2"]
 

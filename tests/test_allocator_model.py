@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator, Demand, RangeFull
-from whereabouts.collect import collect
+from whereabouts.collect import Listing, collect
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.log import SILENT
@@ -165,7 +165,7 @@ class Model(RuleBasedStateMachine):
     @rule(node=st.sampled_from(["node-1", "node-2"]), keep=st.sets(st.integers(0, 11)))
     def gc(self, node: str, keep: set[int]) -> None:
         valid = {(pod(n, sandbox=s).container_id, i) for n in keep for s in "ab" for i in ("net1", "net2")}
-        collect(self.store, self.allocator, node, "macvlan", valid, Deadline(SOON))
+        collect(self.store, self.allocator, Listing(valid, node, "macvlan"), Deadline(SOON))
         self.records = {
             key: record
             for key, record in self.records.items()

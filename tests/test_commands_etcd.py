@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 
 pytest.importorskip("grpc", reason="grpcio is not installed (pip install 'whereabouts-ipam[etcd]')")
 
-from tests.cni_calls import CONSOLE, Runtime, container_of
+from tests.cni_calls import CONSOLE, NODE, Runtime, container_of
 from tests.etcd_server import EtcdServer, cluster
 from whereabouts.agent.host import AgentHost
 from whereabouts.config import flat_file
@@ -73,3 +73,20 @@ def test_an_agent_opens_the_hosts_own_datastore_when_it_starts(
     flat.write_text("no JSON")
     AgentHost([], "verbose", {}).warm_up()
     assert "the host's datastore is not ready yet" in capfd.readouterr().err
+
+
+def test_what_no_runtime_knows_any_more_is_freed_by_a_command(server: EtcdServer, tmp_path: Path) -> None:
+    where = {"etcd_host": server.host, "etcd_prefix": "/reconcile/"}
+    flat, attachments = tmp_path / "whereabouts.conf", tmp_path / "list.json"
+    flat.write_text(json.dumps(where))
+    runtime = Runtime(CONSOLE, {"range": "10.7.0.0/24", **where})
+    for pod in ("a", "b", "c"):
+        runtime.add(pod)
+    attachments.write_text(json.dumps([{"containerID": container_of("b"), "ifname": "net1"}]))
+    reconcile = ("reconcile", "--config", str(flat), "--valid-attachments", str(attachments), "--node", NODE)
+    assert command(*reconcile) == ""
+    assert command(*reconcile, "--grace", "0", "--dry-run").count("would be freed") == 2
+    freed = json.loads(command(*reconcile, "--grace", "0", "-o", "json"))["freed"]
+    assert [(one["address"], one["node"]) for one in freed] == [("10.7.0.1", NODE), ("10.7.0.3", NODE)]
+    assert command(*reconcile, "--grace", "0") == ""
+    assert [runtime.add(pod) for pod in ("b", "d", "e")] == [["10.7.0.2"], ["10.7.0.1"], ["10.7.0.3"]]

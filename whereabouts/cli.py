@@ -9,7 +9,7 @@ import sys
 import whereabouts
 from whereabouts.agent import command as agent
 from whereabouts.cni.versions import about
-from whereabouts.commands import check, explain, export, import_, migrate, release, show
+from whereabouts.commands import check, explain, export, import_, migrate, reconcile, release, show
 from whereabouts.errors import WhereaboutsError
 from whereabouts.install import command as install
 
@@ -51,7 +51,7 @@ def _parser(*, kubectl: bool = False) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
-    for command in (show, check, explain, release, export, import_, migrate, agent, install):
+    for command in (show, check, explain, release, reconcile, export, import_, migrate, agent, install):
         command.register(commands)
     return parser
 

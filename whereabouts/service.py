@@ -200,11 +200,13 @@ class _Work:
 
     def collect(self, node: str) -> bytes:
         from whereabouts.cni.attachments import valid_attachments
-        from whereabouts.collect import collect
+        from whereabouts.collect import Listing, collect
 
         valid = valid_attachments(self._request.config)
-        freed = collect(self._store, self._allocator, node, self._request.network, valid, self._deadline)
-        self._log.verbose(f"{len(valid)} attachments are valid on {node}; freed {_addresses(freed)}")
+        listing = Listing(valid, node, self._request.network)
+        freed = collect(self._store, self._allocator, listing, self._deadline)
+        addresses = _addresses([(one.address, one.owner) for one in freed])
+        self._log.verbose(f"{len(valid)} attachments are valid on {node}; freed {addresses}")
         return b""
 
     def status(self) -> bytes:

@@ -24,9 +24,18 @@ def valid_attachments(config: Mapping[str, object]) -> frozenset[tuple[str, str]
         msg = f"missing {_KEYS[0]}: GC needs the list of attachments that are still valid"
         raise CniError(INVALID_NETWORK_CONFIG, msg)
     try:
-        return frozenset(pair for spelling in spellings for pair in _pairs(spelling, config[spelling]))
+        lists = [read_attachments(spelling, config[spelling]) for spelling in spellings]
+        return frozenset().union(*lists)
     except JsonError as error:
         raise CniError(INVALID_NETWORK_CONFIG, f"invalid list of valid attachments: {error}") from error
+
+
+def read_attachments(key: str, attachments: object) -> frozenset[tuple[str, str]]:
+    """Give the (container ID, interface name) of every entry; ``null`` is an empty list.
+
+    Raises :class:`~whereabouts.cni.json_object.JsonError`, which names the entry behind ``key``.
+    """
+    return frozenset(_pairs(key, attachments))
 
 
 def _pairs(key: str, attachments: object) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,166 @@
+"""``whereabouts reconcile``: freeing what attachments left that are not on a list of those that there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from time import time
+
+from whereabouts.addresses import text_of
+from whereabouts.allocator import Allocator
+from whereabouts.cni.attachments import read_attachments, valid_attachments
+from whereabouts.cni.errors import CniError
+from whereabouts.cni.json_object import JsonError, type_name
+from whereabouts.collect import Collected, CollectFailed, Listing, collect
+from whereabouts.commands import datastore, formats
+from whereabouts.commit import DirectCommitter
+from whereabouts.config import ConfigError, node_name
+from whereabouts.config.host_files import HostFiles
+from whereabouts.deadline import Deadline
+from whereabouts.findings import Record
+from whereabouts.log import Log, to_stderr
+from whereabouts.overview import Content, allocations_as_json
+from whereabouts.store import Store
+
+DONE, NOT_DONE, WRONG_USE = range(3)
+"""Exit statuses: all that was to be freed is; something could not be looked at; wrong use."""
+
+GRACE_SECONDS = 60
+"""A runtime may list a sandbox only when all its networks are attached: so long a record is left alone."""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "reconcile",
+        help="free the addresses of attachments that are not on a list",
+        description="Frees the addresses of one node whose attachment is not on the list, for hosts without "
+        "a controller (embedded store, etcd). The list is JSON in the form that container runtimes give GC: "
+        '[{"containerID": "...", "ifname": "..."}], or an object with cni.dev/valid-attachments. '
+        "Exit status: 0 done; 1 something could not be looked at; 2 wrong use, and nothing was freed.",
+    )
+    datastore.add_options(parser)
+    add = parser.add_argument
+    add("--valid-attachments", metavar="FILE", required=True, help="the list; - reads standard input")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--node", metavar="NAME", help="whose addresses (default: this node's)")
+    whose.add_argument("--all-nodes", action="store_true", help="the list is of all nodes")
+    add("--network", metavar="NAME", help="the list is of this CNI network only (its name, as in a conflist)")
+    add(
+        "--grace",
+        metavar="SECONDS",
+        type=_seconds,
+        default=GRACE_SECONDS,
+        help="keep what was given less than so long before the list was made (default: %(default)s)",
+    )
+    add("--allow-empty", action="store_true", help="take an empty list at its word, and free everything")
+    add("--dry-run", action="store_true", help="say what would be freed")
+    formats.add_option(parser, ("text", "json"))
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Read the list, free what it does not have, tell."""
+    try:
+        listing = _listing(chosen)
+    except ConfigError as error:
+        formats.complain(str(error))
+        return WRONG_USE
+    with datastore.opened(chosen) as store:
+        freed, failure = _collect(store, listing, dry_run=chosen.dry_run)
+        _tell(freed, chosen)
+        if failure is not None:
+            formats.complain(str(failure))
+        left, _ = _collect(store, listing._replace(until=None), dry_run=True)
+    kept = sum(not listing.misses(one.owner) for one in left)
+    if kept:
+        formats.complain(
+            f"kept: {kept} more that are not on the list; they were given less than {chosen.grace:g} s "
+            "before it was made (--grace)"
+        )
+    return DONE if failure is None else NOT_DONE
+
+
+def _collect(
+    store: Store, listing: Listing, *, dry_run: bool
+) -> tuple[Sequence[Collected], CollectFailed | None]:
+    """What is freed, and what went wrong."""
+    allocator = Allocator(store, DirectCommitter(store), Log("error", to_stderr))
+    try:
+        return collect(store, allocator, listing, Deadline.none(), dry_run=dry_run), None
+    except CollectFailed as failure:
+        return failure.freed, failure
+
+
+def _listing(chosen: argparse.Namespace) -> Listing:
+    data, made = _read(chosen.valid_attachments)
+    valid = _valid(data, chosen.valid_attachments)
+    if not valid and not chosen.allow_empty:
+        raise ConfigError(
+            f"--valid-attachments {chosen.valid_attachments}: the list is empty, and would free everything: "
+            "give --allow-empty if that is meant"
+        )
+    node = chosen.node
+    if node is None and not chosen.all_nodes:
+        node = node_name(os.environ, HostFiles(), datastore.configured(chosen))
+    elif node == "":
+        raise ConfigError("--node: a name is expected")
+    return Listing(valid, node, chosen.network, int(made - chosen.grace))
+
+
+def _read(path: str) -> tuple[bytes, float]:
+    """A list's bytes, and when it was made at the earliest."""
+    begun = time()
+    if path == "-":
+        return sys.stdin.buffer.read(), begun
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            made = min(begun, status.st_mtime) if stat.S_ISREG(status.st_mode) else begun
+            return file.read(), made
+    except OSError as error:
+        raise ConfigError(f"--valid-attachments {path}: {error.strerror or error}") from error
+
+
+def _valid(data: bytes, path: str) -> frozenset[tuple[str, str]]:
+    where = f"--valid-attachments {path}"
+    if not data.strip():
+        raise ConfigError(f"{where}: there is no input, not even an empty list")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: no JSON: {error}") from error
+    try:
+        if isinstance(value, dict):
+            return valid_attachments(value)
+        if isinstance(value, list):
+            return read_attachments("attachment", value)
+    except JsonError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    except CniError as error:
+        raise ConfigError(f"{where}: {error.msg}") from error
+    raise ConfigError(f"{where}: expected a list of attachments, found {type_name(value)}")
+
+
+def _tell(freed: Sequence[Collected], chosen: argparse.Namespace) -> None:
+    if chosen.output == "json":
+        told = allocations_as_json(Content([], [Record(*one) for one in freed]))
+        print(formats.document({"dry_run": chosen.dry_run, "freed": told["allocations"]}, "json"))
+        return
+    done = "would be freed" if chosen.dry_run else "freed"
+    formats.print_lines(
+        f"{text_of(address)}: {done}; pod {owner.pod_ref or '-'}, container {owner.container_id}, "
+        f"interface {owner.ifname or '-'}, node {owner.node or '-'}, network {owner.network or '-'}"
+        for _, address, owner in freed
+    )
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 on")
+    return number
