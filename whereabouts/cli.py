@@ -9,7 +9,8 @@ import sys
 import whereabouts
 from whereabouts.agent import command as agent
 from whereabouts.cni.versions import about
-from whereabouts.commands import check, explain, export, import_, migrate, reconcile, release, show
+from whereabouts.commands import check, completion, explain, export, import_, map, migrate, reconcile, release, show
+from whereabouts.controller import command as controller
 from whereabouts.errors import WhereaboutsError
 from whereabouts.install import command as install
 
@@ -51,8 +52,10 @@ def _parser(*, kubectl: bool = False) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
-    for command in (show, check, explain, release, reconcile, export, import_, migrate, agent, install):
+    for command in (show, map, check, explain, release, reconcile, export, import_, migrate, agent, controller, install):
         command.register(commands)
+    if not kubectl:  # which completes its plugins in a way of its own
+        completion.register(commands, parser)
     return parser
 
 

@@ -133,6 +133,10 @@ class Watch(Generic[T]):
         if stream is not None:
             stream.abort()
 
+    def __len__(self) -> int:
+        """How many objects are known."""
+        return len(self._known)
+
     def snapshot(self) -> dict[str, T] | None:
         """What is kept of every object, by key, from any thread; None before the first list is complete."""
         with self._lock:

@@ -1,0 +1,101 @@
+"""A controller as a process of its own, on a cluster that tests make up."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from .cni_calls import CONSOLE
+
+PORT_LINE = "metrics and probes on "
+LONG = 60.0
+
+
+class Controller:
+    """A controller that can be started again."""
+
+    def __init__(self, kubeconfig: str, *options: str) -> None:
+        self._command = [
+            str(CONSOLE),
+            "controller",
+            "--kubeconfig",
+            kubeconfig,
+            "--metrics-port",
+            "0",
+            *options,
+        ]
+        self.lines: list[str] = []
+        """What it said, since its first start."""
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it leads."""
+        leading = sum("no longer held" not in line and "held by" in line for line in self.lines)
+        self._process = subprocess.Popen(
+            self._command, env={"PATH": os.environ["PATH"]}, stderr=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read, args=[self._process], daemon=True)
+        self._reader.start()
+        until(
+            lambda: sum("no longer held" not in line and "held by" in line for line in self.lines) > leading,
+            LONG,
+            lambda: "\n".join(self.lines),
+        )
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it by a signal; its exit status."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        status = self._process.wait(LONG)
+        assert self._reader is not None
+        self._reader.join(LONG)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        self._process = None
+        return status
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample of its metrics; 0 where there is none."""
+        url = next(line for line in reversed(self.lines) if PORT_LINE in line).partition(PORT_LINE)[2]
+        with urllib.request.urlopen(f"{url}/metrics", timeout=LONG) as answer:
+            families: Any = text_string_to_metric_families(answer.read().decode())
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+@contextmanager
+def running(kubeconfig: str, *options: str) -> Iterator[Controller]:
+    """A controller that leads; killed at the end if it still runs."""
+    controller = Controller(kubeconfig, *options)
+    controller.start()
+    try:
+        yield controller
+    finally:
+        controller.stop(signal.SIGKILL)
+
+
+def until(holds: Callable[[], object], seconds: float, story: Callable[[], str] = str) -> float:
+    """Wait until something holds; how long it took. AssertionError with the story after ``seconds``."""
+    begun = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begun < seconds, f"not within {seconds:g} s:\n{story()}"
+        time.sleep(0.05)
+    return time.monotonic() - begun

@@ -1,0 +1,212 @@
+"""The controller process on the double and on a real API server: what it frees, how soon, what it keeps."""
+
+import itertools
+import signal
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from whereabouts.allocator import Allocator, Attachment
+from whereabouts.commit import DirectCommitter
+from whereabouts.deadline import Deadline
+from whereabouts.log import SILENT
+from whereabouts.owners import Owner
+from whereabouts.stores.kube_access import from_kubeconfig
+from whereabouts.stores.kubernetes import KubernetesStore
+
+from .api_server import ADMIN, kubeconfig
+from .cluster_objects import (
+    NETWORK_STATUS,
+    annotate,
+    create_node,
+    create_pod,
+    delete_node,
+    delete_pod,
+    events,
+    network_status,
+    set_pod_status,
+)
+from .cluster_servers import BOTH, Server, opened
+from .controller_process import Controller, running, until
+from .store_contract import demand
+
+SOON = 30.0
+FREED_WITHIN = 10.0
+RANGE = "10.20.0.0/16"
+_numbers = itertools.count()
+
+
+class Given(NamedTuple):
+    """A pod's address."""
+
+    address: str
+    pod: str
+    attachment: Attachment
+
+
+class Cluster:
+    """Nodes and pods that whereabouts gave addresses to."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server = server
+        self.namespace = server.namespace()
+        self.kubeconfig = kubeconfig(
+            folder / "kubeconfig", server.server, self.namespace, ADMIN, server.authority
+        )
+        self.store = KubernetesStore(from_kubeconfig(self.kubeconfig))
+        self._allocator = Allocator(self.store, DirectCommitter(self.store), SILENT)
+
+    def node(self) -> str:
+        name = f"node-{next(_numbers)}"
+        create_node(self.server, name)
+        return name
+
+    def pod(self, name: str, node: str, *, phase: str = "Running", reported: bool = True) -> Given:
+        """A pod that runs on a node with an address of the range, as Multus tells it."""
+        created = create_pod(self.server, self.namespace, name, node=node, phase=phase)
+        given = self.add(name, node, created["metadata"]["uid"])
+        if reported:
+            status = network_status(["10.244.0.1"], [given.address])
+            annotate(self.server, self.namespace, name, {NETWORK_STATUS: status})
+        return given
+
+    def add(self, name: str, node: str, uid: str) -> Given:
+        container = f"{next(_numbers):064x}"
+        owner = Owner(f"{self.namespace}/{name}", uid, container, "net1", node, "blue", "", 1)
+        (address,) = self._allocator.add(demand(RANGE), owner, Deadline(SOON))
+        return Given(str(address), name, Attachment(container, "net1", "blue"))
+
+    def delete(self, given: Given) -> None:
+        reported = [ip_address(given.address)]
+        self._allocator.delete(demand(RANGE), given.attachment, reported, Deadline(SOON))
+
+    def held(self) -> dict[str, str]:
+        """Addresses and the container IDs of their records, as they are stored."""
+        fresh = KubernetesStore(from_kubeconfig(self.kubeconfig))
+        try:
+            return {
+                str(stored.key.address(offset)): owner.container_id
+                for stored in fresh.blocks(Deadline(SOON))
+                for offset, owner in stored.trusted()
+            }
+        finally:
+            fresh.close()
+
+
+@pytest.fixture(params=BOTH)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with opened(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(server: Server, tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(server, tmp_path)
+    yield cluster
+    cluster.store.close()
+
+
+@pytest.fixture
+def controller(cluster: Cluster) -> Iterator[Controller]:
+    """One that learns by events: its first audit finds an empty cluster, and the next is far away."""
+    with running(
+        cluster.kubeconfig, "--namespace", cluster.namespace, "--audit-interval", "600"
+    ) as controller:
+        until(lambda: controller.metric("whereabouts_controller_audits_total"), SOON)
+        yield controller
+
+
+def test_addresses_of_pods_that_were_deleted_by_force_are_freed_within_seconds(
+    cluster: Cluster, controller: Controller
+) -> None:
+    node = cluster.node()
+    first, second, third = (cluster.pod(name, node) for name in ("a", "b", "c"))
+    until(lambda: controller.metric("whereabouts_controller_watched_pods") >= 3, SOON)
+    delete_pod(cluster.server, cluster.namespace, "b")
+    until(lambda: second.address not in cluster.held(), FREED_WITHIN, lambda: "\n".join(controller.lines))
+    assert cluster.held().keys() == {first.address, third.address}
+    until(lambda: events(cluster.server, cluster.namespace), SOON)
+    (told,) = events(cluster.server, cluster.namespace)
+    assert told["reason"] == "IPAddressGarbageCollected"
+    assert told["message"] == f"successful cleanup of IP address [{second.address}] from network blue"
+    assert told["involvedObject"]["name"] == "b"
+
+
+def test_addresses_of_pods_on_a_node_that_was_deleted_are_freed_within_seconds(
+    cluster: Cluster, controller: Controller
+) -> None:
+    gone, stays = cluster.node(), cluster.node()
+    dead = [cluster.pod(name, gone) for name in ("a", "b")]
+    live = cluster.pod("c", stays)
+    until(lambda: controller.metric("whereabouts_controller_watched_nodes") >= 2, SOON)
+    delete_node(cluster.server, gone)
+    until(
+        lambda: not {one.address for one in dead} & cluster.held().keys(),
+        FREED_WITHIN,
+        lambda: "\n".join(controller.lines),
+    )
+    assert cluster.held().keys() == {live.address}
+
+
+def test_a_pod_made_anew_under_its_name_on_another_node_keeps_its_address_whatever_comes_late(
+    cluster: Cluster, controller: Controller
+) -> None:
+    old_node, new_node = cluster.node(), cluster.node()
+    old = cluster.pod("db-0", old_node)
+    delete_pod(cluster.server, cluster.namespace, "db-0")
+    new = cluster.pod("db-0", new_node)
+    cluster.delete(old)
+    assert cluster.held() == {new.address: new.attachment.container_id}
+    other = cluster.pod("other", old_node)
+    delete_pod(cluster.server, cluster.namespace, "other")
+    until(lambda: other.address not in cluster.held(), FREED_WITHIN)
+    assert cluster.held() == {new.address: new.attachment.container_id}
+
+
+def test_a_completed_pod_gives_its_address_back_and_a_pending_one_keeps_it(
+    cluster: Cluster, controller: Controller
+) -> None:
+    node = cluster.node()
+    pending = cluster.pod("pending", node, phase="Pending", reported=False)
+    done = cluster.pod("done", node)
+    until(lambda: controller.metric("whereabouts_controller_watched_pods") >= 2, SOON)
+    set_pod_status(cluster.server, cluster.namespace, "done", phase="Succeeded")
+    until(lambda: done.address not in cluster.held(), 2 * FREED_WITHIN)
+    assert cluster.held().keys() == {pending.address}
+
+
+def test_without_any_event_two_audits_free_what_dead_pods_left(cluster: Cluster) -> None:
+    """What the controller did not see happen: the pods were gone before it began to look."""
+    node = cluster.node()
+    live = cluster.pod("live", node)
+    dead = [cluster.add(name, node, "") for name in ("x", "y")]
+    options = "--namespace", cluster.namespace, "--audit-interval", "6"
+    with running(cluster.kubeconfig, *options) as controller:
+        until(lambda: not {one.address for one in dead} & cluster.held().keys(), SOON)
+        assert controller.metric("whereabouts_controller_audits_total") <= 2
+    assert cluster.held().keys() == {live.address}
+
+
+def test_a_controller_that_is_killed_is_followed_by_another_that_finishes_its_work(cluster: Cluster) -> None:
+    node = cluster.node()
+    live = cluster.pod("live", node)
+    options = "--namespace", cluster.namespace, "--audit-interval", "6"
+    with running(cluster.kubeconfig, *options) as controller:
+        dead = [cluster.pod(f"dead-{number}", node) for number in range(5)]
+        for one in dead:
+            delete_pod(cluster.server, cluster.namespace, one.pod)
+        controller.stop(signal.SIGKILL)
+        assert cluster.held().keys() == {live.address, *(one.address for one in dead)}
+        controller.start()
+        until(lambda: cluster.held().keys() == {live.address}, SOON, lambda: "\n".join(controller.lines))
+        assert controller.stop() == 0
+
+
+def test_a_controller_that_is_told_to_stop_gives_its_lease_back_at_once(cluster: Cluster) -> None:
+    with running(cluster.kubeconfig, "--namespace", cluster.namespace) as first:
+        assert first.stop() == 0
+        with running(cluster.kubeconfig, "--namespace", cluster.namespace) as second:
+            assert until(lambda: second.metric("whereabouts_controller_leading"), 5.0) < 5.0

@@ -1,0 +1,146 @@
+"""The controller's duties, and when each is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Event as Flag
+from time import monotonic, time
+from typing import Any, NamedTuple
+
+from whereabouts.allocator import Allocator
+from whereabouts.cluster import events
+from whereabouts.cluster.events import EventRecorder
+from whereabouts.cluster.parsing import definition_of, node_of, pod_of
+from whereabouts.cluster.reading import DEFINITIONS, NODES, PODS, KubernetesCluster
+from whereabouts.cluster.watching import Change, Synced, Watch
+from whereabouts.commit import DirectCommitter
+from whereabouts.controller.metrics import Metrics
+from whereabouts.controller.schedule import Schedule
+from whereabouts.controller.work import Follower, Task, Work
+from whereabouts.deadline import Deadline
+from whereabouts.liveness import FINISHED, Node, Pod
+from whereabouts.log import Log
+from whereabouts.reconcile import Audit, Freed, Reconciler
+from whereabouts.store import Store
+from whereabouts.stores.kube_api import ApiClient
+from whereabouts.stores.kube_events import Event
+
+AUDIT_DEADLINE = 300.0
+LOOK_DEADLINE = 60.0
+MOST_FAILURES = 20
+"""Failures of one look that are logged one by one."""
+
+
+class Settings(NamedTuple):
+    """What an operator chose."""
+
+    audit_seconds: float
+    """Between two audits; 0: only at the times of the schedule."""
+    schedule: Callable[[], str]
+    """Reads the cron expression."""
+
+
+class Duties:
+    """Everything that the controller does while it leads."""
+
+    def __init__(
+        self,
+        api: ApiClient,
+        store: Store,
+        settings: Settings,
+        metrics: Metrics,
+        log: Log,
+        may_go_on: Callable[[], bool],
+    ) -> None:
+        """Duties for the cluster behind ``api``, whose addresses are in ``store``."""
+        self._store = store
+        self._metrics = metrics
+        self._log = log
+        self._events = EventRecorder(api, log)
+        self._cluster = KubernetesCluster(api)
+        self._reconciler = Reconciler(
+            store, self._cluster, Allocator(store, DirectCommitter(store), log), self._freed
+        )
+        self._audit_seconds = settings.audit_seconds
+        self._audit_at = monotonic()
+        self._schedule = Schedule(settings.schedule, log, datetime.now(UTC))
+        self._recut = Flag()
+        tasks = [
+            Task("look again", self._look_is_due, self._look_again),
+            Task("audit", self._audit_is_due, self._audit),
+        ]
+        pods, nodes = Watch(api, PODS, pod_of, log), Watch(api, NODES, node_of, log)
+        metrics.watched_pods.set_function(lambda: len(pods))
+        metrics.watched_nodes.set_function(lambda: len(nodes))
+        followers = [
+            Follower(pods, self._pod_changed),
+            Follower(nodes, self._node_changed),
+            Follower(Watch(api, DEFINITIONS, definition_of, log), self._definition_changed),
+        ]
+        self.work = Work(tasks, followers, self._task_failed, log, may_go_on)
+
+    def close(self) -> None:
+        """Let go of what the duties hold, after the work has ended."""
+        self._events.close()
+        self._store.close()
+
+    # ------------------------------------------------------------------ watches
+
+    def _pod_changed(self, change: Change[Pod] | Synced) -> None:
+        if isinstance(change, Change) and (change.kind == "deleted" or change.value.phase in FINISHED):
+            self._reconciler.pod_deleted(change.value)
+
+    def _node_changed(self, change: Change[Node] | Synced) -> None:
+        if isinstance(change, Change) and change.kind != "modified":
+            self._recut.set()
+            if change.kind == "deleted":
+                self._reconciler.node_deleted(change.key)
+
+    def _definition_changed(self, change: Change[Any] | Synced) -> None:
+        self._recut.set()
+
+    # -------------------------------------------------------------------- tasks
+
+    def _look_is_due(self) -> bool:
+        return self._reconciler.due_in() == 0
+
+    def _look_again(self) -> None:
+        self._told(self._reconciler.look_again(Deadline(LOOK_DEADLINE)))
+
+    def _audit_is_due(self) -> bool:
+        by_cron = self._schedule.due(datetime.now(UTC))
+        return by_cron or (self._audit_seconds > 0 and monotonic() >= self._audit_at)
+
+    def _audit(self) -> None:
+        begun = monotonic()
+        self._audit_at = begun + self._audit_seconds
+        audit = self._reconciler.audit(Deadline(AUDIT_DEADLINE))
+        self._told(audit)
+        self._metrics.audit_seconds.observe(monotonic() - begun)
+        self._metrics.audits.labels("partial" if audit.failures else "whole").inc()
+        if not audit.failures:
+            self._metrics.last_audit.set(time())
+        self._metrics.allocations.set(audit.records - audit.freed)
+        self._log.debug(f"audit: {audit}")
+
+    # ------------------------------------------------------------------ telling
+
+    def _told(self, look: Audit) -> None:
+        self._metrics.suspects.set(look.suspects)
+        for failure in look.failures[:MOST_FAILURES]:
+            self._log.error(failure)
+        if look.failures:
+            self._task_failed("judge")
+        if len(look.failures) > MOST_FAILURES:
+            self._log.error(f"{len(look.failures) - MOST_FAILURES} more failures are not shown")
+
+    def _freed(self, freed: Freed) -> None:
+        address, owner, reason = freed
+        self._metrics.freed.labels(reason).inc()
+        self._log.verbose(f"freed {address} of {owner.pod_ref} {owner.ifname}: {reason}")
+        message = f"successful cleanup of IP address [{address}] from network {owner.network}"
+        self._events.record(Event(events.pod(owner.pod_ref, owner.pod_uid), events.FREED, message))
+
+    def _task_failed(self, task: str) -> None:
+        self._metrics.failures.labels(task).inc()
