@@ -335,7 +335,8 @@ def _as_asked(content: Any, accept: str) -> Any:
     if not METADATA.fullmatch(accept):
         return deepcopy(content)
     if "items" in content:
-        return {**content, "items": [_as_asked(item, accept) for item in content["items"]]}
+        # The real server writes null for no item here, and [] in lists of whole objects.
+        return {**content, "items": [_as_asked(item, accept) for item in content["items"]] or None}
     return {
         "kind": "PartialObjectMetadata",
         "apiVersion": "meta.k8s.io/v1",

@@ -40,7 +40,7 @@ def pages(
             deadline.pause(pause, str(error))
             position, pause, first = "", 2 * pause, True
             continue
-        items, metadata = content["items"], content["metadata"]
+        items, metadata = content["items"] or [], content["metadata"]  # null: of metadata, and none
         del content
         yield Page(items, metadata["resourceVersion"], first)
         items.clear()
