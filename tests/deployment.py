@@ -38,6 +38,12 @@ def written() -> list[Manifest]:
     return [document for path in files for document in documents(path.read_text())]
 
 
+def uninstaller() -> Manifest:
+    """The DaemonSet that takes everything away again."""
+    (content,) = documents((DEPLOY / "uninstall" / "daemonset.yaml").read_text())
+    return content
+
+
 def by_name(objects: Iterable[Manifest]) -> dict[Name, Manifest]:
     """Objects by what tells them apart; each comes once."""
     found: dict[Name, Manifest] = {}

@@ -25,13 +25,14 @@ from .deployment import (
     of_kind,
     options,
     pod_templates,
+    uninstaller,
     written,
 )
 
 kubernetes_validate: Any = import_module("kubernetes_validate")
 
 OBJECTS = written()
-TEMPLATES = pod_templates(OBJECTS)
+TEMPLATES = pod_templates([*OBJECTS, uninstaller()])
 CONTAINERS = {
     f"{workload}/{container['name']}": container
     for workload, template in TEMPLATES.items()
@@ -66,6 +67,8 @@ def _parsed(container: Manifest) -> argparse.Namespace:
 
 @pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
 def test_every_container_starts_a_command_with_options_that_it_has(container: Manifest) -> None:
+    if container["name"] == "done":
+        return
     assert _parsed(container).command == container["args"][0]
     assert "command" not in container, "the image's entry point is the program"
 
@@ -91,8 +94,8 @@ def test_the_agents_socket_and_its_embedded_store_are_on_the_host() -> None:
 def test_what_installs_sees_the_hosts_directories_below_host_and_the_agent_does_not() -> None:
     template = TEMPLATES["whereabouts"]
     host = {"/host/opt/cni/bin": "/opt/cni/bin", "/host/etc/cni/net.d": "/etc/cni/net.d"}
-    for name in ("install", "token"):
-        mounts = _mounts(CONTAINERS[f"whereabouts/{name}"], template)
+    for name in ("whereabouts/install", "whereabouts/token", "whereabouts-uninstall/uninstall"):
+        mounts = _mounts(CONTAINERS[name], TEMPLATES[name.partition("/")[0]])
         assert {place: volume["hostPath"]["path"] for place, (volume, _) in mounts.items()} == host
     assert not host.keys() & _mounts(AGENT, template).keys()
 
@@ -132,9 +135,10 @@ def test_probes_ask_where_the_program_serves_them(name: str) -> None:
 
 
 def test_every_image_and_version_is_that_of_the_package() -> None:
-    (kustomization,) = documents((BASE / "kustomization.yaml").read_text())
-    (image,) = kustomization["images"]
-    assert image["newTag"] == whereabouts.__version__
+    for folder in (BASE, DEPLOY / "uninstall"):
+        (kustomization,) = documents((folder / "kustomization.yaml").read_text())
+        (image,) = kustomization["images"]
+        assert image["newTag"] == whereabouts.__version__
     assert {container["image"] for container in CONTAINERS.values()} == {image["name"]}
     (chart,) = documents((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == whereabouts.__version__
@@ -164,8 +168,9 @@ def test_workloads_have_the_names_and_labels_of_the_go_plugins() -> None:
     assert deployment["spec"]["selector"] == {"matchLabels": {"app": "whereabouts-controller"}}
 
 
-def test_the_agent_runs_on_every_linux_node_whatever_its_taints() -> None:
-    spec = TEMPLATES["whereabouts"]["spec"]
+@pytest.mark.parametrize("workload", ["whereabouts", "whereabouts-uninstall"])
+def test_a_daemonset_runs_on_every_linux_node_whatever_its_taints(workload: str) -> None:
+    spec = TEMPLATES[workload]["spec"]
     assert {"operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
     assert {"operator": "Exists", "effect": "NoExecute"} in spec["tolerations"]
     assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
@@ -184,7 +189,8 @@ def test_no_container_is_privileged_or_can_become_it(container: Manifest) -> Non
     assert security["readOnlyRootFilesystem"] is True
     assert security["capabilities"]["drop"] == ["ALL"]
     # Only what writes into directories of the host that may belong to somebody else.
-    added = ["DAC_OVERRIDE"] if container["args"][0] == "install" else []
+    writing = container["name"] in ("install", "token", "uninstall")
+    added = ["DAC_OVERRIDE"] if writing else []
     assert security["capabilities"].get("add", []) == added
 
 
@@ -239,5 +245,5 @@ def test_in_the_whole_cluster_the_controller_only_reads_and_posts_events() -> No
 def test_every_manifest_has_the_schema_of_kubernetes(version: str) -> None:
     definitions = [document for path in CRDS.glob("*.yaml") for document in documents(path.read_text())]
     services = documents((DEPLOY / "components/metrics/services.yaml").read_text())
-    for content in [*OBJECTS, *definitions, *services]:
+    for content in [*OBJECTS, *definitions, *services, uninstaller()]:
         kubernetes_validate.validate(content, version, strict=True)

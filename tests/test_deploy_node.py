@@ -19,12 +19,18 @@ from typing import Any
 import pytest
 
 from .accounts import Account, account, permissions
-from .api_server import LOOPBACK, api_server, resources
+from .api_server import api_server, resources
 from .cni_calls import CONSOLE, LONG, NODE, Runtime
-from .deployment import ROOT, Manifest, containers, pod_templates, written
+from .deployment import ROOT, Manifest, containers, pod_templates, uninstaller, written
+from .etcd_server import LOOPBACK
 
-TEMPLATE = pod_templates(written())["whereabouts"]
-CONTAINERS = {container["name"]: container for container in containers(TEMPLATE)}
+TEMPLATES = [pod_templates(written())["whereabouts"], uninstaller()["spec"]["template"]]
+CONTAINERS = {container["name"]: container for template in TEMPLATES for container in containers(template)}
+VOLUMES = {
+    volume["name"]: volume["hostPath"]["path"]
+    for template in TEMPLATES
+    for volume in template["spec"]["volumes"]
+}
 SERVICE_ACCOUNT = "/run/secrets/kubernetes.io/serviceaccount"
 PROGRAM = [str(ROOT), sys.prefix, sys.base_prefix]
 """What may be on another file system than the root."""
@@ -140,10 +146,9 @@ class Node:
         return self._running[-1]
 
     def _script(self, container: Manifest) -> Iterator[str]:
-        volumes = {volume["name"]: volume["hostPath"]["path"] for volume in TEMPLATE["spec"]["volumes"]}
         mounts = [(str(self.token.parent), SERVICE_ACCOUNT, True), *((path, path, True) for path in PROGRAM)]
         for mount in container["volumeMounts"]:
-            host = self.path(volumes[mount["name"]])
+            host = self.path(VOLUMES[mount["name"]])
             host.mkdir(parents=True, exist_ok=True)
             mounts.append((str(host), mount["mountPath"], mount.get("readOnly", False)))
         yield from _overlay()
@@ -220,3 +225,7 @@ def test_the_daemonset_serves_pods_of_a_bare_node_and_follows_its_rotated_token(
 
     runtime.delete("web-1")
     assert (agent.end(), token.end()) == (0, 0)
+
+    assert node.start("uninstall").wait() == 0
+    for path in ("/opt/cni/bin", "/etc/cni/net.d"):
+        assert list(node.path(path).iterdir()) == []

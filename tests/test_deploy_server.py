@@ -51,6 +51,11 @@ def test_the_server_takes_the_base_with_every_component(server: ApiServer, tmp_p
     assert set(COMPONENTS) == {path.name for path in (DEPLOY / "components").iterdir()}
 
 
+def test_the_server_takes_what_uninstalls(server: ApiServer, tmp_path: Path) -> None:
+    (content,) = kustomized(DEPLOY / "uninstall")
+    assert _dry_run(server, tmp_path / "one.json", [content]) == ["daemonset.apps/whereabouts-uninstall"]
+
+
 @pytest.mark.parametrize("sample", sorted((DEPLOY / "samples").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_server_takes_the_samples(server: ApiServer, sample: Path) -> None:
     apply = ("apply", "--dry-run=server", "--validate=strict", f"--namespace={server.namespace()}")
