@@ -17,15 +17,16 @@ import whereabouts
 PACKAGE = Path(whereabouts.__file__).parent
 
 LAYERS = {
-    "pure values": "errors values _bitmap _codec _columns addresses ranges owners block pool",
+    "pure values": "errors values _bitmap _codec _columns addresses ranges owners block pool slices",
     "bytes in, values out": "cni config export_format",
     "what the algorithms stand on": "deadline log store commit changes",
-    "algorithms over the store interface": "search allocator verify collect usage transfer cells findings inspection"
-    " cluster_witness witnesses overview releasing explanation",
+    "algorithms over the store interface": "search allocator verify collect usage transfer cells findings"
+    " inspection cluster_witness witnesses overview releasing explanation"
+    " liveness roster suspects deletions reconcile",
     "stores": "stores",
     "the cluster beside the store": "cluster",
-    "wiring": "config.host_files http_server http_options service plugin agent controller install commands cli kubectl"
-    " entry __main__",
+    "wiring": "config.host_files http_server http_options service plugin agent controller install commands"
+    " cli kubectl entry __main__",
 }
 """Modules and packages, the lowest first; a name with more parts goes before the package it is in."""
 

@@ -61,7 +61,8 @@ NOT_REPORTED = "its pod runs without this address"
 CONFLICT = "conflict: "
 """What the container ID of a record begins with whose address two pods were given."""
 
-_FINISHED = ("Succeeded", "Failed")
+FINISHED = ("Succeeded", "Failed")
+"""Phases in which a pod stays for good."""
 
 
 class Pod(NamedTuple):
@@ -115,7 +116,7 @@ def judge(address: Address, owner: Owner, pod: Pod | None, nodes: Mapping[str, N
     if pod is None:
         return _unless_static(POD_GONE, _may_be_static(owner), nodes.get(owner.node))
     node = nodes.get(pod.node)
-    if pod.phase in _FINISHED:
+    if pod.phase in FINISHED:
         return _unless_static(POD_FINISHED, len(pod.uids) > 1, node)
     if pod.node and node is None:
         return Suspicion(NODE_GONE, GONE_SECONDS)
@@ -139,7 +140,11 @@ def names_a_pod(owner: Owner) -> bool:
 
 def nodes_asked_for(owner: Owner, pod: Pod | None) -> set[str]:
     """The names of the nodes that a judgement of the record may depend on."""
-    return {name for name in (owner.node, pod.node if pod else "") if name}
+    if pod is None:
+        names = [owner.node] if _may_be_static(owner) else []
+    else:
+        names = [pod.node] if owner.pod_uid else [pod.node, owner.node]
+    return set(filter(None, names))
 
 
 def waits_for_operator(pod: Pod | None, nodes: Mapping[str, Node]) -> bool:
@@ -148,7 +153,7 @@ def waits_for_operator(pod: Pod | None, nodes: Mapping[str, Node]) -> bool:
     Its addresses are kept until somebody who knows that the node is off says so: by the taint
     ``node.kubernetes.io/out-of-service``, by deleting the Node, or by deleting the pod by force.
     """
-    if pod is None or pod.phase in _FINISHED or not (pod.deleting or pod.disrupted):
+    if pod is None or pod.phase in FINISHED or not (pod.deleting or pod.disrupted):
         return False
     node = nodes.get(pod.node)
     return node is not None and not node.ready and not node.out_of_service
@@ -168,7 +173,7 @@ def _may_be_static(owner: Owner) -> bool:
 
 
 def _of_another_pod(owner: Owner, pod: Pod, nodes: Mapping[str, Node]) -> bool:
-    if owner.pod_uid and pod.uids:
+    if owner.pod_uid:
         return owner.pod_uid not in pod.uids
     if not pod.node:
         return True
