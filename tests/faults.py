@@ -30,6 +30,9 @@ CALLS = (
     "write_pool",
     "pools",
     "blocks",
+    "read_slices",
+    "create_slices",
+    "write_slices",
 )
 
 

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -16,6 +16,7 @@ from whereabouts.log import SILENT
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
+from whereabouts.slices import SlicePool, SliceRule, parse_size
 from whereabouts.store import Conflict, NameTaken, Store, StoreError
 from whereabouts.verify import CheckFailed, RangeExhausted, check, status
 
@@ -39,6 +40,13 @@ def pod(number: int, *, ifname: str = "net1", sandbox: str = "a", node: str = "n
 
 def demand(*texts: str, network_name: str = "", shared: bool = True, **options: object) -> Demand:
     return Demand(network_name, shared, [Range.parse(text, **options) for text in texts])  # type: ignore[arg-type]
+
+
+def slices(name: str, text: str, size: str, *nodes: str) -> SlicePool:
+    """A range cut into slices, the first of which are those of ``nodes``."""
+    pool = SliceRule(name, parse_size(size), size).uncut(ip_network(text))
+    named = zip(pool.slices, itertools.chain(nodes, itertools.repeat("")), strict=False)
+    return pool._replace(slices=tuple(one._replace(node=node) for one, node in named))
 
 
 def attachment(owner: Owner) -> Attachment:
@@ -190,6 +198,64 @@ class StoreContract:
             store.create_pool(Pool(key, shared=True), Deadline(SOON))
         assert {stored.pool.key for stored in store.pools(Deadline(SOON))} == set(keys)
         assert {stored.pool.key for stored in store.pools(Deadline(SOON), "blue")} == set(keys[1:])
+
+    # ------------------------------------------------------------- slices
+
+    def test_slices_that_were_never_written_are_none(self, store: Store) -> None:
+        assert store.read_slices("net", Deadline(SOON)) is None
+        assert list(store.slice_pools(Deadline(SOON))) == []
+
+    def test_written_slices_are_read_by_everybody_and_listed_by_name(
+        self, store: Store, open_store: OpenStore
+    ) -> None:
+        pools = [
+            slices("Net_1", "10.0.0.0/24", "26", "", "node.example.com", "node-2"),
+            slices("net", "10.0.0.0/24", "/26"),
+            slices("net-fd00---112", "fd00::/112", "/114", "node-1"),
+        ]
+        for pool in reversed(pools):
+            assert store.create_slices(pool, Deadline(SOON)).pool == pool
+        other = open_store()
+        for reader, pool in itertools.product((store, other), pools):
+            stored = reader.read_slices(pool.name, Deadline(SOON))
+            assert stored is not None
+            assert stored.pool == pool
+        assert [stored.pool for stored in other.slice_pools(Deadline(SOON))] == pools
+        other.close()
+
+    def test_slices_are_written_on_condition_of_their_revision(
+        self, store: Store, open_store: OpenStore
+    ) -> None:
+        other = open_store()
+        first = store.create_slices(slices("net", "10.0.0.0/24", "/26"), Deadline(SOON))
+        with pytest.raises(Conflict):
+            other.create_slices(slices("net", "10.0.0.0/24", "/26", "late"), Deadline(SOON))
+        seen = other.read_slices("net", Deadline(SOON), fresh=True)
+        assert seen is not None
+        assert seen.revision == first.revision
+        now = slices("net", "10.0.0.0/23", "/25", "node-1")
+        second = store.write_slices(first, now, Deadline(SOON))
+        with pytest.raises(Conflict):
+            other.write_slices(seen, slices("net", "10.0.0.0/24", "/26", "late"), Deadline(SOON))
+        with pytest.raises(Conflict):
+            other.delete_slices(seen, Deadline(SOON))
+        read = other.read_slices("net", Deadline(SOON), fresh=True)
+        assert read is not None
+        assert (read.pool, read.revision) == (now, second.revision)
+        other.close()
+
+    def test_slices_that_were_deleted_are_gone_and_cannot_be_written(self, store: Store) -> None:
+        pool = slices("net", "10.0.0.0/24", "/26")
+        stored = store.create_slices(pool, Deadline(SOON))
+        store.delete_slices(stored, Deadline(SOON))
+        store.delete_slices(stored, Deadline(SOON))
+        assert store.read_slices("net", Deadline(SOON)) is None
+        with pytest.raises(Conflict):
+            store.write_slices(stored, pool, Deadline(SOON))
+        again = store.create_slices(pool, Deadline(SOON))
+        with pytest.raises(Conflict):
+            store.delete_slices(stored, Deadline(SOON))
+        assert store.write_slices(again, pool, Deadline(SOON)).pool == pool
 
     # --------------------------------------------------------- allocation
 

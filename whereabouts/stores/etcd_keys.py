@@ -5,6 +5,7 @@ Under the prefix::
     blocks/<space>/<block>                          the block
     bitmaps/<space>/<block>                         its used offsets alone
     pools/<network name>/<range>                    a pool
+    slices/<name>                                   the slices of a range, and which node has which
     pods/<pod reference>/<interface>/<space>/<block>             which blocks hold records of a pod
     attachments/<container ID>/<interface>/<space>/<block>       which blocks hold records of an attachment
 
@@ -62,6 +63,10 @@ class Keys:
     def pools(self, network_name: str | None) -> bytes:
         """What the keys of the pools of a network name, or of all pools, begin with."""
         return self._key("pools", "" if network_name is None else _text(network_name) + "/")
+
+    def slices(self, name: str) -> bytes:
+        """The key of the slices of that name; of no name: what the keys of all of them begin with."""
+        return self._key("slices", name and _text(name))
 
     def pod(self, pod_ref: str, ifname: str) -> bytes:
         """What the keys begin with that say in which blocks a pod's interface has records."""

@@ -1,13 +1,15 @@
-"""The values of etcd keys: a block and a pool as bytes.
+"""The values of etcd keys: a block, a pool and the slices of a range as bytes.
 
 Each begins with a mark and carries the name of what it is: a value that was copied to another key is
 noticed there. Integers are little-endian::
 
     block := "WAB1" name_size:u16 bitmap_size:u32 owners_size:u32 name bitmap owners
     pool  := "WAP1" shared:u8 name_size:u16 name hints
+    slices := "WAS1" name NUL range NUL size NUL slices
 
 Names are UTF-8. The two halves of a block have their own checksums (see :mod:`whereabouts.block`); the
-hints of a pool are the text of :meth:`whereabouts.pool.Pool.hints`.
+hints of a pool are the text of :meth:`whereabouts.pool.Pool.hints`, the slices that of
+:func:`whereabouts.slices.print_slices`.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import struct
 
 from whereabouts.block import Block, BlockDamaged, BlockKey
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.slices import SlicePool, parse_slices, print_slices
 from whereabouts.store import StoreDamaged
 
 _BLOCK = struct.Struct("<4sHII")
 _BLOCK_MARK = b"WAB1"
 _POOL = struct.Struct("<4sBH")
 _POOL_MARK = b"WAP1"
+_SLICES_MARK = b"WAS1"
 
 
 def write_block(block: Block) -> bytes:
@@ -69,3 +73,21 @@ def read_pool(where: bytes, value: bytes) -> Pool:
     raise StoreDamaged(
         f"etcd key {where.decode(errors='replace')} holds no pool: delete it, and the next ADD makes it anew"
     )
+
+
+def write_slices(pool: SlicePool) -> bytes:
+    """The value of the slices of a range; equal slices give equal bytes."""
+    texts = (pool.name, pool.range, pool.slice_size, print_slices(pool.slices))
+    return _SLICES_MARK + "\0".join(texts).encode()
+
+
+def read_slices(where: bytes, value: bytes) -> SlicePool:
+    """Read what :func:`write_slices` wrote. Raises StoreDamaged, which names the key ``where``."""
+    try:
+        if value.startswith(_SLICES_MARK):
+            name, range_text, size, slices = value[len(_SLICES_MARK) :].decode().split("\0")
+            return SlicePool(name, range_text, size, parse_slices(slices))
+    except ValueError:
+        pass
+    key = where.decode(errors="replace")
+    raise StoreDamaged(f"etcd key {key} holds no slices: delete it, and the next ADD makes it anew")

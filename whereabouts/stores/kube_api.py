@@ -91,7 +91,7 @@ class Request(NamedTuple):
 
 
 class Stream:
-    """An answer that goes on: JSON values, one a line, as they come, until the server ends it."""
+    """An answer that goes on: lines, as they come, until the server ends it."""
 
     def __init__(self, connection: HTTPConnection, link: socket.socket, response: HTTPResponse) -> None:
         """The rest of ``response``, which comes over ``link``."""
@@ -100,14 +100,13 @@ class Stream:
         self._response = response
         self._aborted = False
 
-    def __iter__(self) -> Iterator[Any]:
-        """The values; for one thread. Raises :class:`~whereabouts.store.Unavailable` when it is cut."""
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines; for one thread. Raises :class:`~whereabouts.store.Unavailable` when it is cut."""
         rest = b""
         try:
             while piece := self._response.read1(_PIECE):
                 *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    yield json.loads(line)
+                yield from lines
         except (OSError, HTTPException, ValueError) as error:
             if not self._aborted:
                 raise Unavailable(f"an answer that goes on was cut: {_reason(error)}") from error
@@ -176,7 +175,11 @@ class ApiClient:
 
         Raises the errors of this module's table and :class:`~whereabouts.deadline.DeadlineExceeded`.
         """
-        return json.loads(self._answered(request, deadline, self._attempt).body)
+        return json.loads(self.fetch(request, deadline))
+
+    def fetch(self, request: Request, deadline: Deadline) -> bytes:
+        """Send the request as :meth:`send` does; the answer as it came."""
+        return self._answered(request, deadline, self._attempt).body
 
     def stream(self, request: Request, deadline: Deadline, *, silence: float) -> Stream:
         """Send a request whose answer goes on, until it begins, over a connection of its own.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 
 from whereabouts.deadline import Deadline
 from whereabouts.stores.kube_api import JSON, ApiClient, Expired, Request
@@ -19,14 +20,30 @@ class Page(NamedTuple):
     """Emptied when the next page is asked for, so that no more than one page is ever in memory."""
     revision: str
     """The revision of the whole list: where a watch may go on."""
-    first: bool
+    position: str
+    """Where the next page begins; empty for the last one."""
+    first: bool = False
     """Whether the list begins here: again, where it took so long that its next page was gone."""
 
 
+def read_json(text: bytes) -> Page:
+    """A page with its objects as JSON has them."""
+    content = json.loads(text)
+    metadata = content["metadata"]
+    return Page(content["items"], metadata["resourceVersion"], metadata.get("continue") or "")
+
+
 def pages(
-    api: ApiClient, path: str, deadline: Deadline, *, limit: int, accept: str = JSON, selector: str = ""
+    api: ApiClient,
+    path: str,
+    deadline: Deadline,
+    *,
+    limit: int,
+    accept: str = JSON,
+    selector: str = "",
+    read: Callable[[bytes], Page] = read_json,
 ) -> Iterator[Page]:
-    """The collection at ``path``, ``limit`` objects at a time.
+    """The collection at ``path``, ``limit`` objects at a time, as ``read`` makes pages of answers.
 
     Raises the errors of :mod:`whereabouts.stores.kube_api` but Expired: then the list begins again.
     """
@@ -35,15 +52,13 @@ def pages(
         query = {"limit": str(limit), "labelSelector": selector, "continue": position}
         asked = tuple((name, value) for name, value in query.items() if value)
         try:
-            content = api.send(Request("GET", path, accept=accept, query=asked), deadline)
+            page = read(api.fetch(Request("GET", path, accept=accept, query=asked), deadline))
         except Expired as error:
             deadline.pause(pause, str(error))
             position, pause, first = "", 2 * pause, True
             continue
-        items, metadata = content["items"] or [], content["metadata"]  # null: of metadata, and none
-        del content
-        yield Page(items, metadata["resourceVersion"], first)
-        items.clear()
-        position, first = metadata.get("continue") or "", False
+        yield page._replace(first=first)
+        page.items.clear()
+        position, first = page.position, False
         if not position:
             return

@@ -40,6 +40,7 @@ SPACE = f"{GROUP}/space"
 """Label of a block: stands for its space and family, so that those of one space can be listed."""
 
 BLOCKS, POOLS, RESERVATIONS = "addressblocks", "ippools", "overlappingrangeipreservations"
+SLICES = "nodeslicepools"
 NO_MANAGED_FIELDS: tuple[dict[str, str]] = ({},)
 """Written once, it keeps the API server from ever again noting who wrote which field: half the object."""
 
@@ -188,13 +189,25 @@ def key_in_space(space: Space, version: int, name: str) -> BlockKey | None:
 def pool_name(key: PoolKey) -> str:
     """The name of a pool's object: the Go plugin's where Kubernetes takes it.
 
-    It takes none for a range that begins with ``::``. Such a name stands as the hexadecimal form of its
-    bytes with ``.encoded`` behind it, where the Go plugin's names end in a prefix length.
+    It takes none for a range that begins with ``::``.
     """
-    name = key.name
+    return object_name(key.name)
+
+
+def object_name(name: str) -> str:
+    """A name as one that Kubernetes takes.
+
+    Any other stands as the hexadecimal form of its bytes with ``.encoded`` behind it, where the Go plugin's
+    names end in a prefix length.
+    """
     labels = name.split(".")
     valid = _NAME.issuperset(name) and all(label and label.strip("-") == label for label in labels)
     return name if valid and len(name) <= _LONGEST_NAME else f"{name.encode().hex()}{_ENCODED}"
+
+
+def named(name: str) -> str:
+    """The name that an object's name stands for; ValueError for one that :func:`object_name` never gives."""
+    return bytes.fromhex(name.removesuffix(_ENCODED)).decode() if name.endswith(_ENCODED) else name
 
 
 def new_pool(pool: Pool, annotations: dict[str, str]) -> dict[str, Any]:
@@ -225,8 +238,7 @@ def key_of_pool(content: Any) -> PoolKey | None:
     name, text = content["metadata"]["name"], (content.get("spec") or {}).get("range") or ""
     try:
         canonical = str(ip_network(text, strict=False))
-        if name.endswith(_ENCODED):
-            name = bytes.fromhex(name.removesuffix(_ENCODED)).decode()
+        name = named(name)
     except ValueError:
         return None
     for range_text in (canonical, text):
