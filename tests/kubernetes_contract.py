@@ -109,6 +109,19 @@ class KubernetesContract(StoreContract):
                 assert delete(store, WIDE, pod(n)) == [f"10.0.2.{n + 1}"]
             assert requests == ["PUT addressblocks/10.0.2.0"]
 
+    def test_what_was_learnt_once_is_not_listed_again(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        first, second = stores(2)
+        fill(first, "10.0.0.0")
+        add(first, WIDE, pod(1))
+        with recorded(second) as requests:
+            assert [len(stored.trusted()) for stored in second.learn(Deadline(SOON))] == [255, 1]
+        assert requests.lists == ["GET ippools", "GET addressblocks"]
+        with recorded(second) as requests:
+            assert delete(second, WIDE, pod(1)) == ["10.0.1.1"]
+        assert requests.lists == []
+
     def test_an_add_of_several_ranges_is_one_request_each(
         self, stores: Callable[[int], list[KubernetesStore]]
     ) -> None:

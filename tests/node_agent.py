@@ -37,6 +37,8 @@ class Agent:
         self.plugin.parent.mkdir()
         shutil.copy(NATIVE, self.plugin)
         (self.plugin.parent / "whereabouts.socket-path").write_text(f"{self.socket}\n")
+        self.program = [str(CONSOLE)]
+        """The command line's beginning."""
         self.lines: list[str] = []
         """What the agent said, since its first start."""
         self.process: subprocess.Popen[str] | None = None
@@ -55,7 +57,7 @@ class Agent:
 
     def start_silently(self, *options: str) -> None:
         """Start it, for one that says nothing."""
-        command = [str(CONSOLE), "agent", "--socket", str(self.socket), "--metrics-port", "0"]
+        command = [*self.program, "agent", "--socket", str(self.socket), "--metrics-port", "0"]
         self.process = subprocess.Popen(
             [*command, "--allow-directory", str(self.directory), *options],
             env={"PATH": os.environ["PATH"], "NODENAME": NODE},

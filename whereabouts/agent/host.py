@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from time import monotonic
 
 from whereabouts.agent import framing
 from whereabouts.agent.datastores import Datastores
+from whereabouts.agent.leftovers import boot_time, count
 from whereabouts.agent.metrics import AddressCollector, Metrics
 from whereabouts.agent.trust import TrustedFiles
 from whereabouts.agent.turns import Turns
@@ -15,7 +17,7 @@ from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREA
 from whereabouts.cni.request import version_of
 from whereabouts.cni.results import print_error
 from whereabouts.commit import Committer
-from whereabouts.config import Config, load
+from whereabouts.config import Config, load, node_name
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import LEVELS, Log, opened
@@ -31,9 +33,19 @@ WARM_UP_SECONDS = 60.0
 class AgentHost:
     """A :class:`whereabouts.service.Host` for many calls at once."""
 
-    def __init__(self, directories: Sequence[str], log_level: str, environment: Mapping[str, str]) -> None:
-        """Trust tenants' files in ``directories``; ``environment`` is the agent's own."""
+    def __init__(
+        self,
+        directories: Sequence[str],
+        log_level: str,
+        environment: Mapping[str, str],
+        booted: Callable[[], int | None] = boot_time,
+    ) -> None:
+        """Trust tenants' files in ``directories``; ``environment`` is the agent's own.
+
+        ``booted`` tells when the machine was booted, in seconds since 1970.
+        """
         self.environment = environment
+        self._booted = booted
         self.ready = False
         """Whether calls are served; those that come while it is false are told to come again."""
         self.metrics = Metrics()
@@ -88,16 +100,29 @@ class AgentHost:
         return self._datastores.use(config, deadline)
 
     def warm_up(self) -> None:
-        """Open the host's own datastore and learn what it holds, so that the first calls need not."""
+        """Open the host's own datastore and learn what it holds, so that the first calls need not.
+
+        Tells what is there of this node: after a reboot, records that nobody stands behind.
+        """
         log = opened(self._level, "")
         try:
             config = load({"ipam": {"type": "whereabouts"}}, network="", files=self.files)
-            if config.datastore != "local":  # an embedded store is made when it is first used
-                deadline = Deadline(WARM_UP_SECONDS)
-                with self._datastores.use(config, deadline) as (store, _):
-                    store.blocks_of_attachment("", "", deadline)
+            if config.datastore != "local" or os.path.exists(config.local_path):
+                self._learn(config, log)  # an embedded store is made when it is first used
         except WhereaboutsError as error:
             log.error(f"the host's datastore is not ready yet: {error}")
+
+    def _learn(self, config: Config, log: Log) -> None:
+        node = node_name(self.environment, self.files, config)
+        deadline = Deadline(WARM_UP_SECONDS)
+        with self._datastores.use(config, deadline) as (store, _):
+            found = count(store.learn(deadline), node, self._booted())
+        self.metrics.found(found)
+        log.verbose(
+            found.sentence(
+                node, "the controller" if config.datastore == "kubernetes" else "whereabouts reconcile"
+            )
+        )
 
     def close(self) -> None:
         """Let go of the datastores."""

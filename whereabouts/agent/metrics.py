@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from whereabouts.agent.leftovers import Leftovers
 from whereabouts.store import Conflict, Store, Unavailable, Unsettled
 from whereabouts.usage import Usage
 
@@ -47,6 +48,20 @@ class Metrics:
             buckets=_SIZES,
             registry=self.registry,
         )
+
+        self.found_at_start = Gauge(
+            "whereabouts_addresses_found_at_start",
+            "Addresses that were recorded for this node when the agent started: all, and those given before "
+            "the machine was booted.",
+            ["given"],
+            registry=self.registry,
+        )
+
+    def found(self, leftovers: Leftovers) -> None:
+        """Note what was there when the agent started."""
+        self.found_at_start.labels("any_time").set(leftovers.recorded)
+        if leftovers.before_boot is not None:
+            self.found_at_start.labels("before_boot").set(leftovers.before_boot)
 
     def answered(self, command: str, stdout: bytes, status: int, seconds: float) -> None:
         """Count one call."""
