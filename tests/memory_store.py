@@ -6,7 +6,8 @@ from whereabouts._bitmap import Bitmap
 from whereabouts.block import Block, BlockKey, Space, read_bitmap
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.store import Conflict, StoredBlock, StoredPool
+from whereabouts.slices import SlicePool
+from whereabouts.store import Conflict, StoredBlock, StoredPool, StoredSlices
 
 
 class MemoryStore:
@@ -14,6 +15,7 @@ class MemoryStore:
 
     conflict_pause = 0.0
     concurrent = False
+    claims_slices = True
     remembered_hints = None
     given_twice = ()
 
@@ -21,6 +23,7 @@ class MemoryStore:
         self.halves: dict[BlockKey, tuple[int, bytes, bytes]] = {}
         """Revision, bitmap and owners."""
         self.stored_pools: dict[PoolKey, StoredPool] = {}
+        self.stored_slices: dict[str, StoredSlices] = {}
         self._read: dict[BlockKey, tuple[tuple[int, bytes, bytes], StoredBlock]] = {}
 
     def read_block(self, key: BlockKey, deadline: Deadline, *, fresh: bool = False) -> StoredBlock | None:
@@ -98,6 +101,29 @@ class MemoryStore:
             for key, stored in sorted(self.stored_pools.items())
             if network_name in (None, key.network_name) and (stored.pool.exhausted or not hinted)
         ]
+
+    def read_slices(self, name: str, deadline: Deadline, *, fresh: bool = False) -> StoredSlices | None:
+        return self.stored_slices.get(name)
+
+    def slice_pools(self, deadline: Deadline) -> Iterator[StoredSlices]:
+        yield from (stored for _, stored in sorted(self.stored_slices.items()))
+
+    def create_slices(self, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        return self._put_slices(None, pool)
+
+    def write_slices(self, previous: StoredSlices, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        return self._put_slices(previous, pool)
+
+    def _put_slices(self, previous: StoredSlices | None, pool: SlicePool) -> StoredSlices:
+        if self.stored_slices.get(pool.name) is not previous:
+            raise Conflict(pool.name)
+        self.stored_slices[pool.name] = StoredSlices(int(previous.revision) + 1 if previous else 1, pool)
+        return self.stored_slices[pool.name]
+
+    def delete_slices(self, previous: StoredSlices, deadline: Deadline) -> None:
+        if self.stored_slices.get(previous.pool.name, previous) is not previous:
+            raise Conflict(previous.pool.name)
+        self.stored_slices.pop(previous.pool.name, None)
 
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -1,7 +1,7 @@
 """The store interface: what the allocator asks of a datastore.
 
-A store keeps blocks and pools under their names, each with a revision, and writes one only if its
-revision still is the one that was read. Nothing else is asked for safety: no lock, no transaction over
+A store keeps blocks, pools and node slices under their names, each with a revision, and writes one only if
+its revision still is the one that was read. Nothing else is asked for safety: no lock, no transaction over
 several blocks, no clock. What a store derives from the blocks (indexes, caches) is its own affair.
 """
 
@@ -14,7 +14,10 @@ from whereabouts.block import Block, BlockDamaged, BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.values import NamedTuple, Protocol
+from whereabouts.values import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from whereabouts.slices import SlicePool
 
 Revision = int | str
 
@@ -81,6 +84,13 @@ class StoredPool(NamedTuple):
     pool: Pool
 
 
+class StoredSlices(NamedTuple):
+    """The slices of a range as they were read."""
+
+    revision: Revision
+    pool: SlicePool
+
+
 class RememberedHints(Protocol):
     """The hints of pools in a store that answers :meth:`Store.read_pool` from memory.
 
@@ -102,6 +112,8 @@ class Store(Protocol):
     """The longest wait before the first repetition of a write that met a conflict, in seconds."""
     concurrent: bool
     """Whether one instance serves several threads at once."""
+    claims_slices: bool
+    """Whether a node cuts and claims its slice itself, because no controller does it here."""
 
     @property
     def given_twice(self) -> Sequence[str]:
@@ -160,6 +172,30 @@ class Store(Protocol):
         self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False
     ) -> Collection[StoredPool]:
         """The pools of one network name, or every pool, in order. ``hinted``: only those with hints."""
+
+    def read_slices(self, name: str, deadline: Deadline, *, fresh: bool = False) -> StoredSlices | None:
+        """The slices of the pool of this name, or None if there is none.
+
+        A store may answer what held within the last minute; with ``fresh`` it answers with what holds now.
+        """
+
+    def slice_pools(self, deadline: Deadline) -> Iterator[StoredSlices]:
+        """Every pool of slices, by name."""
+
+    def create_slices(self, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        """Create a pool of slices; raises :class:`Conflict` if there is one, :class:`Unsettled` as below."""
+
+    def write_slices(self, previous: StoredSlices, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        """Write a pool of slices if the stored one still is ``previous``.
+
+        Raises :class:`Conflict`, or :class:`Unsettled` if the answer was lost.
+        """
+
+    def delete_slices(self, previous: StoredSlices, deadline: Deadline) -> None:
+        """Delete a pool of slices if it still is ``previous``; where there is none, nothing is done.
+
+        Raises :class:`Conflict`.
+        """
 
     def close(self) -> None:
         """Let go of connections and files. Twice is once."""

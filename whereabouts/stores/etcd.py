@@ -22,14 +22,18 @@ from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.search import Outdated
-from whereabouts.store import Conflict, StoredBlock, StoredPool, StoreError, Unsettled
+from whereabouts.store import Conflict, StoredBlock, StoredPool, StoredSlices, StoreError, Unsettled
 from whereabouts.stores import etcd_messages as messages
 from whereabouts.stores import etcd_values as values
 from whereabouts.stores.etcd_connection import PATIENCE, Certificates, Connection, Reply
 from whereabouts.stores.etcd_endpoints import EndpointError, parse_endpoints
 from whereabouts.stores.etcd_keys import DEFAULT_PREFIX, Keys, block_name
 from whereabouts.stores.etcd_memory import Memory, PodBlocks, PodKey
-from whereabouts.values import NamedTuple
+from whereabouts.stores.etcd_slices import EtcdSlices
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from whereabouts.slices import SlicePool
 
 BLOCKS_AT_ONCE = 32
 """Blocks in one answer, about 22 KB each when they are full."""
@@ -44,6 +48,7 @@ class EtcdStore:
 
     conflict_pause = 0.01
     concurrent = True
+    claims_slices = True
     remembered_hints = None
     given_twice = ()
 
@@ -76,6 +81,7 @@ class EtcdStore:
         self._keys = Keys(prefix)
         self.connection = Connection(endpoints, certificates, username, password, prefix, patience=patience)
         self._memory = Memory()
+        self._slices = EtcdSlices(self._keys, self.connection)
 
     def close(self) -> None:
         """See :class:`~whereabouts.store.Store`."""
@@ -291,6 +297,28 @@ class EtcdStore:
             self._memory.remember_pool(one.pool.key, one)
         chosen = [one for one in stored if one.pool.exhausted or not hinted]
         return sorted(chosen, key=lambda one: one.pool.key)
+
+    # ------------------------------------------------------------------ slices
+
+    def read_slices(self, name: str, deadline: Deadline, *, fresh: bool = False) -> StoredSlices | None:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._slices.read(name, deadline, fresh=fresh)
+
+    def slice_pools(self, deadline: Deadline) -> Iterator[StoredSlices]:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._slices.all(deadline)
+
+    def create_slices(self, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._slices.put(pool, 0, deadline)
+
+    def write_slices(self, previous: StoredSlices, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._slices.put(pool, int(previous.revision), deadline)
+
+    def delete_slices(self, previous: StoredSlices, deadline: Deadline) -> None:
+        """See :class:`~whereabouts.store.Store`."""
+        self._slices.delete(previous, deadline)
 
     # ------------------------------------------------------------------- reads
 

@@ -20,7 +20,15 @@ from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.store import Conflict, NameTaken, RememberedHints, StoredBlock, StoredPool, Unsettled
+from whereabouts.store import (
+    Conflict,
+    NameTaken,
+    RememberedHints,
+    StoredBlock,
+    StoredPool,
+    StoredSlices,
+    Unsettled,
+)
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import Source
 from whereabouts.stores.kube_adoption import Adoption, Clash, post_event
@@ -29,11 +37,14 @@ from whereabouts.stores.kube_memory import KnownBlock, KnownPool, Memory
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, BlockMarks, Marks
 from whereabouts.stores.kube_reservations import Reservations, given_and_freed
 from whereabouts.stores.kube_resources import Resources
+from whereabouts.stores.kube_slices import KubeSlices
 from whereabouts.stores.kube_upstream import allocations_of
 from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from whereabouts.slices import SlicePool
 
 NEARLY_FULL = 254
 """From so many used addresses on a block is flagged by the write that uses them: the next step is a hint."""
@@ -51,6 +62,7 @@ class KubernetesStore:
 
     conflict_pause = 0.02
     concurrent = True
+    claims_slices = False
 
     def __init__(
         self,
@@ -68,6 +80,7 @@ class KubernetesStore:
         """
         self.resources = Resources(ApiClient(source, patience=patience), namespace)
         self._memory = Memory()
+        self._slices = KubeSlices(self.resources)
         self._reservations: Reservations | None = None
         self.clashes: list[Clash] = []
         """Addresses that this process saw given twice, by the Go plugin and by us."""
@@ -370,6 +383,28 @@ class KubernetesStore:
                 found.append(StoredPool(metadata["resourceVersion"], objects.read_pool(key, metadata)))
         chosen = [stored for stored in found if stored.pool.exhausted or not hinted]
         return sorted(chosen, key=lambda stored: stored.pool.key)
+
+    # ------------------------------------------------------------------ slices
+
+    def read_slices(self, name: str, deadline: Deadline, *, fresh: bool = False) -> StoredSlices | None:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._slices.read(name, deadline, fresh=fresh)
+
+    def slice_pools(self, deadline: Deadline) -> Iterator[StoredSlices]:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._slices.all(deadline)
+
+    def create_slices(self, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._slices.create(pool, deadline)
+
+    def write_slices(self, previous: StoredSlices, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._slices.write(previous, pool, deadline)
+
+    def delete_slices(self, previous: StoredSlices, deadline: Deadline) -> None:
+        """See :class:`~whereabouts.store.Store`."""
+        self._slices.delete(previous, deadline)
 
     # ------------------------------------------------------- hints taken back
 

@@ -17,7 +17,12 @@ from whereabouts._bitmap import Bitmap
 from whereabouts.block import Block, BlockKey, Space, read_bitmap
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.store import Conflict, StoreDamaged, StoredBlock, StoredPool, Unavailable
+from whereabouts.store import Conflict, StoreDamaged, StoredBlock, StoredPool, StoredSlices, Unavailable
+from whereabouts.stores import sqlite_slices as slices
+from whereabouts.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whereabouts.slices import SlicePool
 
 APPLICATION_ID = 0x57414950
 SCHEMA_VERSION = 1
@@ -70,6 +75,7 @@ class SqliteStore:
 
     conflict_pause = 0.005
     concurrent = False
+    claims_slices = True
     remembered_hints = None
     given_twice = ()
 
@@ -253,6 +259,35 @@ class SqliteStore:
         with self._translated(deadline):
             return [_stored_pool(*row) for row in self._connection.execute(query, values)]
 
+    # ------------------------------------------------------------------ slices
+
+    def read_slices(self, name: str, deadline: Deadline, *, fresh: bool = False) -> StoredSlices | None:
+        """See :class:`~whereabouts.store.Store`; always fresh."""
+        with self._translated(deadline):
+            found = slices.read(self._connection, name)
+        return found[0] if found else None
+
+    def slice_pools(self, deadline: Deadline) -> Iterator[StoredSlices]:
+        """See :class:`~whereabouts.store.Store`."""
+        with self._translated(deadline):
+            found = slices.read(self._connection)
+        yield from found
+
+    def create_slices(self, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        """See :class:`~whereabouts.store.Store`."""
+        with self._translated(deadline), self._transaction():
+            return slices.create(self._connection, pool)
+
+    def write_slices(self, previous: StoredSlices, pool: SlicePool, deadline: Deadline) -> StoredSlices:
+        """See :class:`~whereabouts.store.Store`."""
+        with self._translated(deadline), self._transaction():
+            return slices.write(self._connection, previous, pool)
+
+    def delete_slices(self, previous: StoredSlices, deadline: Deadline) -> None:
+        """See :class:`~whereabouts.store.Store`."""
+        with self._translated(deadline), self._transaction():
+            slices.delete(self._connection, previous)
+
     # -------------------------------------------------------------- connection
 
     def _prepare(self, deadline: Deadline) -> None:
@@ -287,7 +322,7 @@ class SqliteStore:
     def _create_schema(self) -> None:
         with self._transaction():
             if self._schema_version() == 0:
-                for statement in _SCHEMA.split(";"):
+                for statement in (*_SCHEMA.split(";"), slices.SCHEMA):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
