@@ -14,15 +14,16 @@ from tests.memory_store import MemoryStore
 from tests.store_contract import add, demand, pod
 from whereabouts.block import BlockKey, Space
 from whereabouts.cluster_witness import ClusterWitness
+from whereabouts.collect import Listing
 from whereabouts.deadline import Deadline
 from whereabouts.findings import HARMLESS, KINDS, Finding, Judged, Report, ReportError, read_report
 from whereabouts.inspection import Inspector, Surroundings
+from whereabouts.list_witness import ListWitness
 from whereabouts.liveness import CONFLICT
 from whereabouts.overview import records_in
 from whereabouts.pool import PoolKey
 from whereabouts.store import StoredBlock
 from whereabouts.stores import kube_adoption
-from whereabouts.witnesses import ValidAttachments
 
 
 def inspect(state: State, store: Any = None) -> list[Finding]:
@@ -140,7 +141,7 @@ def test_a_list_of_valid_attachments_speaks_of_its_network_and_node_only() -> No
         ("node-1", None, {"10.0.0.2", "10.0.0.4"}),
         ("node-1", "macvlan", {"10.0.0.2"}),
     ):
-        witness = ValidAttachments(valid, node=node, network=network)
+        witness = ListWitness(Listing(valid, node, network))
         found = Inspector(store, configured={}, witness=witness).inspect(Never()).findings
         assert {str(one.record.address) for one in found if one.record} == gone
         assert {one.kind for one in found} <= {"leak"}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from time import time
 from typing import Any, NamedTuple
 
 import pytest
@@ -53,9 +54,8 @@ class Tools:
     def attachments(self, *owners: Owner) -> list[str]:
         """The option that says that only these live."""
         path = self.folder / "attachments.json"
-        path.write_text(
-            json.dumps([{"containerID": one.container_id, "ifname": one.ifname} for one in owners])
-        )
+        listed = [(one.container_id, one.ifname) for one in owners] or [("cc", "net1")]
+        path.write_text(json.dumps([{"containerID": one, "ifname": ifname} for one, ifname in listed]))
         return ["--valid-attachments", str(path)]
 
     def netconf(self, **ipam: Any) -> list[str]:
@@ -199,6 +199,14 @@ class ToolsContract:
         assert tools.addresses() == ["10.0.0.1", "10.0.0.3", "10.0.0.4"]
         assert add(tools.store, WIDE, pod(77)) == ["10.0.0.2"]
 
+    def test_check_does_not_judge_by_a_list_what_is_younger_than_it(self, tools: Tools) -> None:
+        add(tools.store, WIDE, pod(1))
+        young = tools.attachments(pod(1))
+        add(tools.store, WIDE, pod(2)._replace(created=int(time()) - 10))
+        assert tools.run("check", *young).status == 0
+        add(tools.store, WIDE, pod(3)._replace(created=int(time()) - 100))
+        assert tools.run("check", *young).status == 1
+
     def test_check_judges_excludes_by_the_configurations_that_are_given(self, tools: Tools) -> None:
         for number in range(3):
             add(tools.store, WIDE, pod(number))
@@ -230,6 +238,9 @@ class ToolsContract:
         assert tools.run("check", "--node", "node-1").status == 2
         assert tools.run("check", "--valid-attachments", "/does/not/exist").status == 2
         assert tools.run("check", "--report", "/does/not/exist").status == 2
+        empty = tools.folder / "empty.json"
+        empty.write_text("[]")
+        assert "so that nobody would live" in tools.run("check", "--valid-attachments", str(empty)).err
         assert tools.run("check", "-o", "name").status == 2
 
     # ------------------------------------------------------------- release

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,15 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from whereabouts.cni.attachments import valid_attachments
 from whereabouts.cni.errors import CniError
+from whereabouts.collect import Listing
+from whereabouts.commands.reconcile import GRACE_SECONDS
 from whereabouts.config import Config, ConfigError, load
 from whereabouts.config.host_files import HostFiles
 from whereabouts.config.network_config import read_network_config
 from whereabouts.deadline import Deadline
 from whereabouts.inspection import Witness
+from whereabouts.list_witness import ListWitness
 from whereabouts.pool import PoolKey
 from whereabouts.ranges import Range
 from whereabouts.store import Store
-from whereabouts.witnesses import ValidAttachments
 
 if TYPE_CHECKING:
     from whereabouts.cluster.reading import KubernetesCluster
@@ -99,7 +102,7 @@ def of_kubernetes(store: Store) -> KubernetesStore:
 
 def _witness(chosen: argparse.Namespace, cluster: KubernetesCluster | None) -> Witness | None:
     if chosen.valid_attachments is not None:
-        return read_valid_attachments(chosen.valid_attachments, chosen.node)
+        return ListWitness(read_valid_attachments(chosen.valid_attachments, chosen.node))
     if cluster is None:
         return None
     from whereabouts.cluster_witness import ClusterWitness
@@ -107,32 +110,28 @@ def _witness(chosen: argparse.Namespace, cluster: KubernetesCluster | None) -> W
     return ClusterWitness(cluster)
 
 
-def read_valid_attachments(path: str, node: str | None) -> ValidAttachments:
+def read_valid_attachments(path: str, node: str | None) -> Listing:
     """The list in a file: of objects with containerID and ifname, or as in a configuration for GC.
 
-    A configuration with a ``name`` speaks of that network only.
+    A configuration with a ``name`` speaks of that network only. Nothing is said of records that were made
+    shortly before the file was written, or later.
     """
-    content = _json(path)
-    config = {"cni.dev/valid-attachments": content} if isinstance(content, list) else content
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path}: expected a list of attachments, or an object with one")
-    network = config.get("name")
-    try:
-        return ValidAttachments(
-            valid_attachments(config), node=node, network=network if isinstance(network, str) else None
-        )
-    except CniError as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def _json(path: str) -> object:
     try:
         with open(path, "rb") as file:
-            return json.load(file)
+            made = os.fstat(file.fileno()).st_mtime
+            content = json.load(file)
+        config = content if isinstance(content, dict) else {"cni.dev/valid-attachments": content}
+        valid = valid_attachments(config)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"{path} is no JSON: {error}") from error
+    except CniError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not valid:
+        raise ConfigError(f"{path} lists no attachment at all, so that nobody would live")
+    network = config.get("name")
+    return Listing(valid, node, network if isinstance(network, str) else None, int(made) - GRACE_SECONDS)
 
 
 # ---------------------------------------------------------------- configurations

@@ -104,7 +104,8 @@ def _print_ranges(uses: Sequence[RangeUse], form: str) -> None:
     elif form == "name":
         formats.print_lines(use.pool.key.name for use in uses)
     else:
-        print(ranges_table(uses, wide=form == "wide", width=terminal_width()))
+        wide = form == "wide"
+        print(ranges_table(uses, wide=wide, width=None if wide else terminal_width()))
 
 
 def ranges_table(uses: Sequence[RangeUse], *, wide: bool = False, width: int | None = None) -> str:
@@ -144,7 +145,8 @@ def _print_allocations(content: Content, chosen: argparse.Namespace) -> None:
         if stored.block is None:
             formats.complain(f"{stored.damage}; who holds its addresses ({stored.key.cidr}) cannot be said")
     if content.records:
-        print(allocations_table(content.records, wide=form == "wide", width=terminal_width()))
+        wide = form == "wide"
+        print(allocations_table(content.records, wide=wide, width=None if wide else terminal_width()))
     elif chosen.address is None:
         print("No allocation.")
 
