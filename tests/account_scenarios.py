@@ -29,6 +29,7 @@ def node_agent(account: Account) -> None:
         _give_and_free(account, *stores)
         _share(account, coexisting)
         _adopt(account, stores[0])
+        assert stores[0].read_slices("none", Deadline(SOON)) is None
     finally:
         for store in (*stores, coexisting):
             store.close()

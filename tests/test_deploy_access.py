@@ -68,11 +68,17 @@ def test_a_node_agent_can_read_no_secrets_and_no_pods(server: ApiServer, tmp_pat
 
 # ------------------------------------------------------------------ the contract, as a node agent
 
+SLICING = [
+    Permission(False, "whereabouts.cni.cncf.io", "nodeslicepools", verb)
+    for verb in ("list", "create", "patch", "delete")
+]
+"""What the contract does besides, and the controller in a cluster: slices are written as they are read."""
+
 
 @pytest.fixture
 def open_store(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Stores of a node agent. What tests do to begin anew, no agent has to: an administrator does it."""
-    with account(server, permissions("whereabouts"), tmp_path) as made:
+    with account(server, [*permissions("whereabouts"), *SLICING], tmp_path) as made:
 
         def empty(_: KubernetesStore) -> None:
             for plural in ("addressblocks", "ippools"):
