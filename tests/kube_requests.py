@@ -27,15 +27,15 @@ def recorded(
 ) -> Iterator[Recorded]:
     """Note every request of the store; ``before`` is called ahead of each."""
     api, requests = store.resources.api, Recorded()
-    original = ApiClient.send
+    original = ApiClient.fetch
 
-    def send(request: Request, deadline: Deadline) -> object:
+    def fetch(request: Request, deadline: Deadline) -> bytes:
         requests.append(short(request))
         before(request)
         return original(api, request, deadline)
 
-    api.send = send  # type: ignore[method-assign]
+    api.fetch = fetch  # type: ignore[method-assign]
     try:
         yield requests
     finally:
-        del api.send
+        del api.fetch

@@ -80,13 +80,13 @@ def test_a_holder_renews_with_one_request_and_keeps_when_it_began(
     attempt(lease)
     before = record(server, namespace)
     methods: list[str] = []
-    send = ApiClient.send
+    fetch = ApiClient.fetch
 
-    def noted(api: ApiClient, request: Request, deadline: Deadline) -> Any:
+    def noted(api: ApiClient, request: Request, deadline: Deadline) -> bytes:
         methods.append(request.method)
-        return send(api, request, deadline)
+        return fetch(api, request, deadline)
 
-    monkeypatch.setattr(ApiClient, "send", noted)
+    monkeypatch.setattr(ApiClient, "fetch", noted)
     clock.now = 14.0
     assert attempt(lease)
     clock.now = 28.0

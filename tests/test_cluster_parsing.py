@@ -6,15 +6,25 @@ from typing import Any
 
 import pytest
 
-from whereabouts.cluster.parsing import NETWORK_STATUS, AttachmentDefinition, definition_of, node_of, pod_of
+from whereabouts.cluster.forms import Form
+from whereabouts.cluster.parsing import AttachmentDefinition, definition_of, node_of, pod_of
 from whereabouts.liveness import Node, Pod
+from whereabouts.store import StoreDamaged
 
-STATUS, OLD_STATUS = NETWORK_STATUS
+STATUS, OLD_STATUS = "k8s.v1.cni.cncf.io/network-status", "k8s.v1.cni.cncf.io/networks-status"
+
+
+def read(form: Form[Any], content: Any) -> Any:
+    """What is read of an object; its version is not of interest here."""
+    metadata = {"uid": "u", "resourceVersion": "1", **content["metadata"]}
+    return form.read(form.parse(json.dumps({**content, "metadata": metadata}).encode()))
 
 
 def pod(annotations: dict[str, str] | None = None, **status: Any) -> Pod:
-    metadata = {"namespace": "ns", "name": "p", "uid": "u", "annotations": annotations}
-    return pod_of({"metadata": metadata, "spec": {"nodeName": "n"}, "status": status})
+    metadata = {"namespace": "ns", "name": "p", "annotations": annotations}
+    found = read(pod_of, {"metadata": metadata, "spec": {"nodeName": "n"}, "status": status})
+    assert isinstance(found, Pod)
+    return found
 
 
 def reported(*ips: str, **more: Any) -> str:
@@ -102,18 +112,31 @@ def test_only_the_taint_manager_disrupts(condition: dict[str, str], disrupted: b
     assert pod(conditions=[{"type": "PodScheduled", "status": "True"}, condition]).disrupted is disrupted
 
 
-def test_a_pod_that_has_hardly_begun_can_be_read() -> None:
-    metadata = {"namespace": "ns", "name": "p", "uid": "u", "deletionTimestamp": "2030-01-01T00:00:00Z"}
-    assert pod_of({"metadata": metadata, "spec": {}, "status": {}}) == Pod(
-        "ns/p", ("u",), "", "", True, False, None
-    )
-    assert pod_of({"metadata": metadata}).deleting
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"spec": None, "status": None},
+        {"spec": {}, "status": {}},
+        {"spec": {"nodeName": None}, "status": {"phase": None, "conditions": None, "podIPs": None}},
+    ],
+)
+def test_a_pod_that_has_hardly_begun_can_be_read(content: Any) -> None:
+    metadata = {"namespace": "ns", "name": "p", "annotations": None, "deletionTimestamp": None}
+    assert read(pod_of, {"metadata": metadata, **content}) == Pod("ns/p", ("u",), "", "", False, False, None)
+    metadata["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    assert read(pod_of, {"metadata": metadata, **content}).deleting
 
 
 def test_names_of_nodes_are_kept_once() -> None:
-    texts = [json.dumps({"metadata": {"name": "p", "uid": "u"}, "spec": {"nodeName": "node-1"}})] * 2
-    first, second = (pod_of(json.loads(text)).node for text in texts)
-    assert first is second
+    content = {"metadata": {"name": "p"}, "spec": {"nodeName": "node-1"}}
+    assert read(pod_of, content).node is read(pod_of, content).node
+
+
+def test_what_is_no_pod_is_an_error_and_not_a_pod_without_anything() -> None:
+    for text in (b"", b"{", b"{}", b'{"metadata": {"name": "p"}}', b'{"metadata": {"name": 3}}'):
+        with pytest.raises(StoreDamaged, match="cannot be read"):
+            pod_of.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -130,10 +153,36 @@ def test_names_of_nodes_are_kept_once() -> None:
     ],
 )
 def test_a_node_is_ready_or_out_of_service(content: Any, node: Node) -> None:
-    assert node_of({"metadata": {"name": "n"}, **content}) == node
+    assert read(node_of, {"metadata": {"name": "n"}, **content}) == node
 
 
-def test_a_definition_without_a_configuration_has_an_empty_one() -> None:
-    metadata = {"namespace": "ns", "name": "d", "uid": "u"}
-    assert definition_of({"metadata": metadata}) == AttachmentDefinition("ns", "d", "u", "")
-    assert definition_of({"metadata": metadata, "spec": {"config": "{}"}}).config == "{}"
+@pytest.mark.parametrize(
+    ("content", "config"),
+    [
+        ({}, ""),
+        ({"spec": None}, ""),
+        ({"spec": 3}, ""),
+        ({"spec": {}}, ""),
+        ({"spec": {"config": {"type": "macvlan"}}}, ""),
+        ({"spec": {"config": "{}"}}, "{}"),
+    ],
+)
+def test_a_definition_without_a_configuration_has_an_empty_one(content: Any, config: str) -> None:
+    metadata = {"namespace": "ns", "name": "d"}
+    found = read(definition_of, {"metadata": metadata, **content})
+    assert found == AttachmentDefinition("ns", "d", "u", config)
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [None, {STATUS: "[]"}, {STATUS: reported("10.0.0.1", "fd00::1")}, {"kubernetes.io/config.hash": "other"}],
+)
+def test_a_pod_that_was_packed_is_the_same_again(annotations: dict[str, str] | None) -> None:
+    before = pod(annotations, phase="Running")
+    assert pod_of.unpack("ns/p", pod_of.pack(before)) == before
+
+
+def test_equal_pods_are_packed_alike_whatever_order_their_addresses_came_in() -> None:
+    ips = [f"10.0.{n}.1" for n in range(50)]
+    one, other = pod({STATUS: reported(*ips)}), pod({STATUS: reported(*reversed(ips))})
+    assert pod_of.pack(one) == pod_of.pack(other)

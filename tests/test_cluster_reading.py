@@ -2,16 +2,17 @@
 
 import gc
 import itertools
+import json
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from whereabouts.cluster import reading
+from whereabouts.cluster.forms import Anything, Form
 from whereabouts.cluster.reading import KubernetesCluster
 from whereabouts.deadline import Deadline
 from whereabouts.liveness import Node, Pod
@@ -247,24 +248,30 @@ def test_a_node_that_went_while_the_list_began_again_is_not_in_it(
     assert list(of_double.nodes(Deadline(SOON))) == ["b"]
 
 
-class _Item(dict[str, Any]):
-    """A dict that can be referred to weakly."""
+class _Item(Anything, weakref=True):
+    """An object that can be referred to weakly."""
 
 
 def test_no_more_than_one_page_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     items: list[weakref.ref[_Item]] = []
 
-    def send(request: Request, deadline: Deadline) -> Any:
+    def read(content: _Item) -> str:
+        items.append(weakref.ref(content))
+        return content.metadata.name
+
+    def fetch(request: Request, deadline: Deadline) -> bytes:
         gc.collect()
         assert [item for item in items if item() is not None] == []
         number = int(dict(request.query).get("continue") or 0)
-        page = [_Item(metadata={"namespace": "ns", "name": f"p{number}-{n}", "uid": "u"}) for n in range(3)]
-        items.extend(map(weakref.ref, page))
+        page = [
+            {"metadata": {"name": f"p{number}-{n}", "uid": "u", "resourceVersion": "1"}} for n in range(3)
+        ]
         position = {"continue": str(number + 1)} if number < 3 else {}
-        return {"metadata": {"resourceVersion": "1", **position}, "items": page}
+        return json.dumps({"metadata": {"resourceVersion": "1", **position}, "items": page}).encode()
 
+    monkeypatch.setattr(reading, "pod_of", Form(_Item, read))
     with closing(ApiClient(lambda: Access("http://127.0.0.1:9", "default"))) as api:
-        monkeypatch.setattr(api, "send", send)
+        monkeypatch.setattr(api, "fetch", fetch)
         for count, pod in enumerate(KubernetesCluster(api).pods(Deadline(SOON))):
-            assert pod.ref == f"ns/p{count // 3}-{count % 3}"
+            assert str(pod) == f"p{count // 3}-{count % 3}"
     assert len(items) == 12

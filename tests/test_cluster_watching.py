@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from whereabouts.cluster import reading, watching
+from whereabouts.cluster.forms import Form, Metadata
 from whereabouts.cluster.reading import PODS
 from whereabouts.cluster.watching import Change, Synced, Watch
 from whereabouts.log import Log
@@ -29,9 +30,17 @@ SOON = 30.0
 MARK = "test/mark"
 
 
-def mark_of(content: Any) -> str:
-    """What these tests keep of an object."""
-    return str((content["metadata"].get("annotations") or {}).get(MARK, ""))
+class Marked(Metadata, rename="camel"):
+    annotations: dict[str, str] | None = None
+    deletion_timestamp: str = ""
+
+
+class Marks(msgspec.Struct):
+    metadata: Marked
+
+
+mark_of = Form(Marks, lambda content: (content.metadata.annotations or {}).get(MARK, ""))
+"""What these tests keep of an object."""
 
 
 class Follower:
@@ -156,9 +165,7 @@ def test_changes_of_what_is_not_kept_are_not_told(server: Server, namespace: str
 
 
 def test_a_deleted_object_comes_as_it_was_last(server: Server, namespace: str, api: ApiClient) -> None:
-    def deletion(content: Any) -> str:
-        return str("deletionTimestamp" in content["metadata"])
-
+    deletion = Form(Marks, lambda content: str(bool(content.metadata.deletion_timestamp)))
     with following(Watch(api, PODS, deletion), f"{namespace}/") as follower:
         follower.until_synced()
         create_pod(server, namespace, "a", node="n")
@@ -195,6 +202,22 @@ def test_a_watch_that_begins_at_a_revision_lists_nothing(
         assert follower.next() == ("added", "b", "")
         assert watch.snapshot() is None
     assert watch.lists == 0
+
+
+def test_what_is_kept_can_be_kept_small(server: Server, namespace: str, api: ApiClient) -> None:
+    packed = mark_of._replace(
+        pack=lambda value: f"packed {value}", unpack=lambda key, text: f"{key} {text.split()[-1]}"
+    )
+    watch = Watch(api, PODS, packed)
+    with following(watch, f"{namespace}/") as follower:
+        follower.until_synced()
+        create_pod(server, namespace, "a", annotations={MARK: "1"})
+        assert follower.next() == ("added", "a", "1")
+        snapshot = watch.snapshot()
+        assert snapshot is not None
+        assert snapshot[f"{namespace}/a"] == f"{namespace}/a 1"
+        delete_pod(server, namespace, "a")
+        assert follower.next() == ("deleted", "a", f"{namespace}/a 1")
 
 
 # --------------------------------------------------------------------- what fails

@@ -27,7 +27,7 @@ class Roster:
 
     def __init__(self, pods: Iterable[Pod]) -> None:
         """The pods; of those that come more than once the last one counts."""
-        self._pods = {pod.ref: _packed(pod) for pod in pods}
+        self._pods = {pod.ref: packed(pod) for pod in pods}
 
     def __len__(self) -> int:
         """How many pods there are."""
@@ -35,18 +35,20 @@ class Roster:
 
     def get(self, ref: str) -> Pod | None:
         """The pod ``namespace/name``; None where there is none."""
-        packed = self._pods.get(ref)
-        return None if packed is None else _unpacked(ref, packed)
+        text = self._pods.get(ref)
+        return None if text is None else unpacked(ref, text)
 
 
-def _packed(pod: Pod) -> str:
-    addresses = _UNKNOWN if pod.addresses is None else ",".join(map(str, pod.addresses))
+def packed(pod: Pod) -> str:
+    """A pod as a short text without its name; that of equal pods is the same."""
+    addresses = _UNKNOWN if pod.addresses is None else ",".join(sorted(map(str, pod.addresses)))
     flags = "01"[pod.deleting] + "01"[pod.disrupted]
     return "\0".join((",".join(pod.uids), pod.node, pod.phase, flags, addresses))
 
 
-def _unpacked(ref: str, packed: str) -> Pod:
-    uids, node, phase, flags, addresses = packed.split("\0")
+def unpacked(ref: str, text: str) -> Pod:
+    """The pod ``ref`` that was packed."""
+    uids, node, phase, flags, addresses = text.split("\0")
     known = None
     if addresses != _UNKNOWN:
         known = frozenset(map(ip_address, filter(None, addresses.split(","))))

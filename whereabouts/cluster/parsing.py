@@ -1,23 +1,19 @@
-"""Pods, nodes and NetworkAttachmentDefinitions from the JSON of the API server: the needed fields only.
-
-A cluster has tens of thousands of pods, and a pod has a hundred fields. What is kept of one is small, and
-texts that many share, such as names of nodes, are kept once.
-"""
+"""Pods, nodes and NetworkAttachmentDefinitions from the JSON of the API server: the needed fields only."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from sys import intern
 from typing import Any, NamedTuple
 
-from whereabouts.addresses import Address, AddressError, parse_address
-from whereabouts.liveness import Node, Pod
+from msgspec import Struct, field
 
-NETWORK_STATUS = ("k8s.v1.cni.cncf.io/network-status", "k8s.v1.cni.cncf.io/networks-status")
-"""Annotations in which Multus says what a pod was given: the name of today, and that of its old releases."""
-STATIC_POD_UIDS = ("kubernetes.io/config.mirror", "kubernetes.io/config.hash")
-"""On the mirror of a static pod: the UID by which the kubelet and the container runtime know it."""
+from whereabouts.addresses import Address, AddressError, parse_address
+from whereabouts.cluster.forms import Anything, Form, Metadata
+from whereabouts.liveness import Node, Pod
+from whereabouts.roster import packed, unpacked
+
 EVICTED_BY_TAINT = "DeletionByTaintManager"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 """The taint that says of a node that it is off and that nothing runs on it."""
@@ -33,68 +29,141 @@ class AttachmentDefinition(NamedTuple):
     """The network configuration, JSON; empty where it is in a file on the nodes."""
 
 
-def key_of(metadata: Any) -> str:
-    """``namespace/name``, or the name of what is in no namespace."""
-    namespace = metadata.get("namespace")
-    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+# ------------------------------------------------------------------------ pods
 
 
-def pod_of(content: Any) -> Pod:
-    """A pod from its JSON."""
-    metadata, status = content["metadata"], content.get("status") or {}
-    annotations = metadata.get("annotations") or {}
-    uids = [metadata["uid"], *(annotations.get(name) for name in STATIC_POD_UIDS)]
+class _PodAnnotations(Struct):
+    """Where Multus says what a pod was given, today and in its old releases; and of the mirror of a static
+    pod the UID by which the kubelet and the container runtime know that pod."""
+
+    network_status: str = field(name="k8s.v1.cni.cncf.io/network-status", default="")
+    networks_status: str = field(name="k8s.v1.cni.cncf.io/networks-status", default="")
+    config_mirror: str = field(name="kubernetes.io/config.mirror", default="")
+    config_hash: str = field(name="kubernetes.io/config.hash", default="")
+
+
+class _PodMetadata(Metadata, rename="camel"):
+    annotations: _PodAnnotations | None = None
+    deletion_timestamp: str | None = None
+
+
+class _Condition(Struct):
+    type: str = ""
+    status: str = ""
+    reason: str | None = None
+
+
+class _PodSpec(Struct):
+    node: str | None = field(name="nodeName", default=None)
+
+
+class _PodIp(Struct):
+    ip: str = ""
+
+
+class _PodStatus(Struct):
+    phase: str | None = None
+    conditions: list[_Condition] | None = None
+    ips: list[_PodIp] | None = field(name="podIPs", default=None)
+
+
+class _PodObject(Struct):
+    metadata: _PodMetadata
+    spec: _PodSpec | None = None
+    status: _PodStatus | None = None
+
+
+def _pod(content: _PodObject) -> Pod:
+    metadata = content.metadata
+    annotations = metadata.annotations or _PodAnnotations()
+    status = content.status or _PodStatus()
+    uids = (metadata.uid, annotations.config_mirror, annotations.config_hash)
     return Pod(
-        ref=key_of(metadata),
+        ref=metadata.key,
         uids=tuple(dict.fromkeys(filter(None, uids))),
-        node=intern((content.get("spec") or {}).get("nodeName") or ""),
-        phase=intern(status.get("phase") or ""),
-        deleting=bool(metadata.get("deletionTimestamp")),
+        node=intern((content.spec and content.spec.node) or ""),
+        phase=intern(status.phase or ""),
+        deleting=bool(metadata.deletion_timestamp),
         disrupted=any(
-            condition.get("type") == "DisruptionTarget"
-            and condition.get("status") == "True"
-            and condition.get("reason") == EVICTED_BY_TAINT
-            for condition in status.get("conditions") or ()
+            (one.type, one.status, one.reason) == ("DisruptionTarget", "True", EVICTED_BY_TAINT)
+            for one in status.conditions or ()
         ),
-        addresses=_addresses(annotations, status),
+        addresses=_addresses(
+            [text for text in (annotations.network_status, annotations.networks_status) if text],
+            [one.ip for one in status.ips or ()],
+        ),
     )
 
 
-def node_of(content: Any) -> Node:
-    """A node from its JSON."""
-    conditions = (content.get("status") or {}).get("conditions") or ()
-    taints = (content.get("spec") or {}).get("taints") or ()
-    return Node(
-        name=intern(content["metadata"]["name"]),
-        ready=any(
-            condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions
-        ),
-        out_of_service=any(taint.get("key") == OUT_OF_SERVICE for taint in taints),
-    )
-
-
-def definition_of(content: Any) -> AttachmentDefinition:
-    """A NetworkAttachmentDefinition from its JSON."""
-    metadata = content["metadata"]
-    config = (content.get("spec") or {}).get("config") or ""
-    return AttachmentDefinition(metadata["namespace"], metadata["name"], metadata["uid"], config)
-
-
-def _addresses(annotations: Any, status: Any) -> frozenset[Address] | None:
+def _addresses(reports: Sequence[str], ips: Sequence[str]) -> frozenset[Address] | None:
     """All addresses that a pod is known to have; None where that is not known for all of its networks."""
-    reports = [annotations[name] for name in NETWORK_STATUS if annotations.get(name)]
     if not reports:
         return None
     try:
-        found = {address for report in reports for address in _reported(json.loads(report))}
-        found |= {parse_address(entry["ip"], lenient=True) for entry in status.get("podIPs") or ()}
-    except (AddressError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        texts = {text for report in reports for text in _reported(json.loads(report))}
+        return frozenset(parse_address(text, lenient=True) for text in texts.union(ips))
+    except (AddressError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return frozenset(found)
 
 
-def _reported(networks: Any) -> Iterator[Address]:
+def _reported(networks: Any) -> Iterator[str]:
     """The addresses in a network status, written with a prefix length or without one."""
     for network in networks:
         for text in network.get("ips") or ():
-            yield parse_address(text.partition("/")[0], lenient=True)
+            yield text.partition("/")[0]
+
+
+pod_of = Form(_PodObject, _pod, packed, unpacked)
+"""Of a pod: what tells whether it lives, and its addresses."""
+
+
+# ----------------------------------------------------------------------- nodes
+
+
+class _Taint(Struct):
+    key: str = ""
+
+
+class _NodeSpec(Struct):
+    taints: list[_Taint] | None = None
+
+
+class _NodeStatus(Struct):
+    conditions: list[_Condition] | None = None
+
+
+class _NodeObject(Struct):
+    metadata: Metadata
+    spec: _NodeSpec | None = None
+    status: _NodeStatus | None = None
+
+
+def _node(content: _NodeObject) -> Node:
+    conditions = (content.status and content.status.conditions) or ()
+    taints = (content.spec and content.spec.taints) or ()
+    return Node(
+        name=intern(content.metadata.name),
+        ready=any((one.type, one.status) == ("Ready", "True") for one in conditions),
+        out_of_service=any(taint.key == OUT_OF_SERVICE for taint in taints),
+    )
+
+
+node_of = Form(_NodeObject, _node)
+"""Of a node: whether something can run there."""
+
+
+# ----------------------------------------------------------------- definitions
+
+
+def _definition(content: Anything) -> AttachmentDefinition:
+    """Nothing is taken for granted: the definition of the kind is not Kubernetes' own."""
+    spec = content.spec if isinstance(content.spec, dict) else {}
+    config = spec.get("config")
+    metadata = content.metadata
+    return AttachmentDefinition(
+        metadata.namespace, metadata.name, metadata.uid, config if isinstance(config, str) else ""
+    )
+
+
+definition_of = Form(Anything, _definition)
+"""Of a NetworkAttachmentDefinition: its configuration."""

@@ -8,11 +8,13 @@ the place (410) is there another list, and what vanished in between is reported 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-from whereabouts.cluster.parsing import key_of
+import msgspec
+
+from whereabouts.cluster.forms import Form, Metadata, decoded
 from whereabouts.cluster.reading import PAGE
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.errors import WhereaboutsError
@@ -54,6 +56,32 @@ class Synced(NamedTuple):
     objects: int
 
 
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Revision(msgspec.Struct):
+    resource_version: str = msgspec.field(name="resourceVersion")
+
+
+class _Bookmark(msgspec.Struct):
+    metadata: _Revision
+
+
+class _Status(msgspec.Struct):
+    code: int = 0
+    message: str = ""
+
+
+class _Known(NamedTuple):
+    """What is remembered of an object."""
+
+    uid: int
+    """The hash of its UID, which is smaller."""
+    packed: Any
+
+
 class _Stopped(WhereaboutsError):
     """Nobody wants to know any more."""
 
@@ -65,25 +93,25 @@ class Watch(Generic[T]):
         self,
         api: ApiClient,
         path: str,
-        keep: Callable[[Any], T],
+        form: Form[T],
         log: Log = SILENT,
         *,
         revision: str = "",
         silence: float = SILENCE,
     ) -> None:
-        """Watch the collection at ``path``; ``keep`` reduces an object's JSON to what is needed of it.
+        """Watch the collection at ``path``; ``form`` reduces an object to what is needed of it.
 
         With ``revision`` there is no list at first: changes since that revision come, and of those objects
         that do not change nothing is known.
         """
         self._api = api
         self._path = path
-        self._keep = keep
+        self._form = form
         self._log = log.about(f"watch of {path}")
         self._revision = revision
         self._silence = silence
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[str, T]] = {}
+        self._known: dict[str, _Known] = {}
         self._synced = False
         self._stopping = threading.Event()
         self._stream: Stream | None = None
@@ -142,7 +170,7 @@ class Watch(Generic[T]):
         with self._lock:
             if not self._synced:
                 return None
-            return {key: value for key, (_, value) in self._known.items()}
+            return {key: self._form.unpack(key, known.packed) for key, known in self._known.items()}
 
     # ------------------------------------------------------------------- list
 
@@ -150,14 +178,14 @@ class Watch(Generic[T]):
         self.lists += 1
         seen: set[str] = set()
         revision = ""
-        for page in pages(self._api, self._path, self._deadline(LIST_SECONDS), limit=PAGE):
+        deadline = self._deadline(LIST_SECONDS)
+        for page in pages(self._api, self._path, deadline, limit=PAGE, read=self._form.page):
             if page.first:
                 seen.clear()
                 revision = page.revision
             for content in page.items:
-                key = key_of(content["metadata"])
-                seen.add(key)
-                yield from self._seen(key, content)
+                seen.add(content.metadata.key)
+                yield from self._seen(content)
         for key in self._known.keys() - seen:
             yield from self._gone(key)
         self._revision = revision
@@ -189,38 +217,43 @@ class Watch(Generic[T]):
         stream.close()
 
     def _follow(self, stream: Stream) -> Iterator[Change[T]]:
-        for event in stream:
-            content = event["object"]
-            match event["type"]:
-                case "ADDED" | "MODIFIED":
-                    yield from self._seen(key_of(content["metadata"]), content)
-                case "DELETED":
-                    key = key_of(content["metadata"])
-                    self._remember(key, content["metadata"]["uid"], self._keep(content))
-                    yield from self._gone(key)
-                case "ERROR":
-                    error = Expired if content.get("code") == 410 else Unavailable
-                    raise error(f"the API server ends the watch: {content.get('message')}")
-            self._revision = content["metadata"]["resourceVersion"]
+        for line in stream:
+            event = decoded(_Event, line)
+            match event.type:
+                case "ADDED" | "MODIFIED" | "DELETED":
+                    content = self._form.parse(event.object)
+                    if event.type == "DELETED":
+                        self._remember(content.metadata, self._form.pack(self._form.read(content)))
+                        yield from self._gone(content.metadata.key)
+                    else:
+                        yield from self._seen(content)
+                    self._revision = content.metadata.resource_version
+                case "BOOKMARK":
+                    self._revision = decoded(_Bookmark, event.object).metadata.resource_version
+                case _:
+                    status = decoded(_Status, event.object)
+                    error = Expired if status.code == 410 else Unavailable
+                    raise error(f"the API server ends the watch: {status.message}")
 
-    def _seen(self, key: str, content: Any) -> Iterator[Change[T]]:
-        uid, value = content["metadata"]["uid"], self._keep(content)
+    def _seen(self, content: Any) -> Iterator[Change[T]]:
+        metadata, value = content.metadata, self._form.read(content)
+        key, packed = metadata.key, self._form.pack(value)
         before = self._known.get(key)
-        if before is not None and before[0] != uid:
+        if before is not None and before.uid != hash(metadata.uid):
             yield from self._gone(key)
             before = None
-        if before is None or before[1] != value:
-            self._remember(key, uid, value)
+        if before is None or before.packed != packed:
+            self._remember(metadata, packed)
             yield Change("added" if before is None else "modified", key, value)
 
-    def _remember(self, key: str, uid: str, value: T) -> None:
+    def _remember(self, metadata: Metadata, packed: Any) -> None:
         with self._lock:
-            self._known[key] = (uid, value)
+            self._known[metadata.key] = _Known(hash(metadata.uid), packed)
 
     def _gone(self, key: str) -> Iterator[Change[T]]:
         with self._lock:
-            _, value = self._known.pop(key)
-        yield Change("deleted", key, value)
+            known = self._known.pop(key)
+        yield Change("deleted", key, self._form.unpack(key, known.packed))
 
     # ---------------------------------------------------------------- failing
 
