@@ -41,7 +41,6 @@ def test_nothing_but_the_type_gives_the_defaults() -> None:
         dns=DNS(),
         network_name="",
         overlapping=True,
-        node_slice_size="",
         node_slice_borrow=False,
         datastore="local",
         local_path="/var/lib/cni/whereabouts/whereabouts.db",
@@ -59,8 +58,6 @@ def test_nothing_but_the_type_gives_the_defaults() -> None:
 SIMPLE: list[tuple[str, Any, str, Any]] = [
     ("network_name", "blue", "network_name", "blue"),
     ("enable_overlapping_ranges", False, "overlapping", False),
-    ("node_slice_size", "/26", "node_slice_size", "/26"),
-    ("node_slice_size", "112", "node_slice_size", "112"),
     ("node_slice_borrow", True, "node_slice_borrow", True),
     ("datastore", "local", "datastore", "local"),
     ("local", {"path": "/srv/a.db"}, "local_path", "/srv/a.db"),
@@ -425,12 +422,6 @@ def test_unknown_log_level_is_warned_about_and_not_used() -> None:
     assert config.warnings == (
         'log_level "trace" is none of panic, error, verbose, debug: debug is used instead',
     )
-
-
-@pytest.mark.parametrize("size", ["/", "x", "/0", "//24", "24/", "-1", "/129", "2\u0664", "9" * 5000, " 24"])
-def test_node_slice_size_that_is_no_prefix_length_is_refused(size: str) -> None:
-    assert refusal({"node_slice_size": size}).startswith("invalid node_slice_size ")
-    assert loaded({"node_slice_size": size}, lenient=True).node_slice_size == ""
 
 
 @pytest.mark.parametrize("times", [(1000, 1000, 500), (1500, 600, 500), (1500, 1000, -1), (-5, -6, -7)])

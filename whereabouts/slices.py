@@ -61,7 +61,7 @@ class SliceRule(NamedTuple):
 def parse_size(text: str) -> int:
     """The prefix length in a configured size, ``/24`` or ``24``. Raises :class:`SliceError`."""
     digits = text.removeprefix("/")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 3 and 0 < int(digits) <= BITS[6]):
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 3 and int(digits)):
         raise SliceError(f"{shown(text)!r} is no size of slices: expected a prefix length such as /24")
     return int(digits)
 

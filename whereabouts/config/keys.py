@@ -62,7 +62,7 @@ DNS_KEYS: Keys = {"nameservers": _texts, "domain": _text, "search": _texts, "opt
 KEYS: Keys = {
     "type": _text,
     **RANGE_KEYS,
-    "ipRanges": Key(OBJECTS, members=RANGE_KEYS),
+    "ipRanges": Key(OBJECTS, members={**RANGE_KEYS, "node_slice_size": _text}),
     "addresses": Key(OBJECTS, members=ADDRESS_KEYS),
     "routes": Key(OBJECTS, members=ROUTE_KEYS),
     "dns": Key(OBJECT, members=DNS_KEYS),

@@ -56,7 +56,7 @@ def load(
     merged = inline.over(flat)
     datastore = choose_datastore(merged)
     check_network_name(merged.text("network_name"), datastore, problems)
-    ranges = read_ranges(merged, problems)
+    ranges = read_ranges(merged, network, problems)
     static = read_static(merged, args, problems)
     _check_reportable(ranges, static, cni_version, problems)
     return Config(
@@ -70,7 +70,6 @@ def load(
         dns=read_dns(merged),
         network_name=merged.text("network_name"),
         overlapping=merged.flag("enable_overlapping_ranges"),
-        node_slice_size=_node_slice_size(merged, problems),
         node_slice_borrow=merged.flag("node_slice_borrow"),
         datastore=datastore,
         local_path=merged.object("local").text("path"),
@@ -124,15 +123,6 @@ def _check_reportable(
             problems.report(f"{refusal}: there are {fixed} static addresses of IPv{version}")
         if dynamic and fixed:
             problems.warnings.append(f"{refusal}: the static IPv{version} address is not reported")
-
-
-def _node_slice_size(config: Members, problems: Problems) -> str:
-    text = config.text("node_slice_size")
-    digits = text.removeprefix("/")
-    if not text or (digits.isdigit() and digits.isascii() and len(digits) <= 3 and 0 < int(digits) <= 128):
-        return text
-    problems.report(f"invalid node_slice_size {quote(text)}: expected a prefix length such as /24")
-    return ""
 
 
 def _log_level(config: Members, problems: Problems) -> str:

@@ -8,12 +8,13 @@ from whereabouts.addresses import Address, AddressError, parse_address, shown, t
 from whereabouts.config.address_keys import read_address
 from whereabouts.config.errors import Problems
 from whereabouts.config.members import Members
+from whereabouts.config.node_slices import Read, add_slices
 from whereabouts.config.values import ConfiguredRange
 from whereabouts.ranges import Range, RangeError
 
 
-def read_ranges(config: Members, problems: Problems) -> tuple[ConfiguredRange, ...]:
-    """Make the ranges of a configuration: ``range`` first, then ``ipRanges`` in order.
+def read_ranges(config: Members, network: str, problems: Problems) -> tuple[ConfiguredRange, ...]:
+    """Make the ranges of a configuration of ``network``: ``range`` first, then ``ipRanges`` in order.
 
     Reports what cannot be parsed, and ranges that would give one address twice. A range that cannot be
     parsed and was passed over is left out.
@@ -25,10 +26,10 @@ def read_ranges(config: Members, problems: Problems) -> tuple[ConfiguredRange, .
     for where, item in items:
         one = _read(config, where, item, common, problems)
         if one is not None:
-            made.append((where, one))
-    _check_apart(made, config.flag("enable_overlapping_ranges"), problems)
-    _warn_of_idle_keys(config, common, [one for _, one in made], problems)
-    return tuple(one for _, one in made)
+            made.append(Read(where, item, one))
+    _check_apart([(where, one) for where, _, one in made], config.flag("enable_overlapping_ranges"), problems)
+    _warn_of_idle_keys(config, common, [one for *_, one in made], problems)
+    return add_slices(config, network, made, problems)
 
 
 def _read(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from whereabouts.addresses import Address
 from whereabouts.cni.results import DNS, IPConfig, Route
 from whereabouts.ranges import Range
-from whereabouts.values import NamedTuple
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from whereabouts.slices import SliceRule
 
 
 class Secret:
@@ -40,6 +43,8 @@ class ConfiguredRange(NamedTuple):
     range: Range
     gateway: Address | None = None
     """Of the range's family: the range's own, else the one of the whole configuration."""
+    slices: SliceRule | None = None
+    """How the range is cut into slices for nodes, if it is."""
 
 
 class EtcdConfig(NamedTuple):
@@ -83,9 +88,8 @@ class Config(NamedTuple):
     """The name of a space of addresses apart from others."""
     overlapping: bool
     """``enable_overlapping_ranges``: an address is given once among all ranges of the network name."""
-    node_slice_size: str
-    """As configured, checked to be a prefix length with or without ``/``; empty: no node slices."""
     node_slice_borrow: bool
+    """A node whose slice is full, or that has none, takes the lowest free address of the whole range."""
     datastore: str
     """``local``, ``etcd`` or ``kubernetes``."""
     local_path: str
