@@ -111,13 +111,15 @@ class World:
         self.numbers = 0
         self.quiet = False
         self.nested = False
-        self.freed = 0
+        self.freed: list[str] = []
         self.kind = reconciler
         self.reconcilers = [self._reconciler(), self._reconciler()]
 
     def _reconciler(self) -> Reconciler:
         allocator = Allocator(self, DirectCommitter(self), SILENT)  # type: ignore[arg-type]
-        return self.kind(self, self, allocator, clock=self.clock)  # type: ignore[arg-type]
+        freed = self.freed
+        both: Any = self  # a store, and a cluster
+        return self.kind(both, both, allocator, lambda one: freed.append(one.reason), clock=self.clock)
 
     def clock(self) -> float:
         return self.now
@@ -156,6 +158,7 @@ class World:
     def settle(self) -> None:
         """Nothing new happens, and what was begun ends: two audits later nothing of the dead is left."""
         self.quiet = True
+        self.tick(1000.0)
         for actor in self.actors:
             for _ in actor:
                 pass
@@ -178,7 +181,7 @@ class World:
             raise Violation(f"in use, and not recorded: {held - recorded.keys()}")
 
     def must_be_kept(self, owner: Owner) -> bool:
-        """Whether nobody can know that the record is of no use: its pod lives and does not say what it has."""
+        """Whether nobody can know that the record is of no use: its pod lives, and keeps silent."""
         pod = self.api.get(owner.pod_ref)
         return (
             pod is not None
@@ -247,17 +250,17 @@ class World:
                 self.create(ref)
             return
         choice = self.random()
-        if choice < 0.2:
+        if choice < 0.15:
             self.remove(life, by_force=True)
         elif life.busy or not life.alive:
             return
-        elif choice < 0.35:
+        elif choice < 0.28:
             self.begin(life, self.delete(life))
-        elif choice < 0.45:
+        elif choice < 0.36:
             self.begin(life, self.finish(life))
-        elif choice < 0.6:
+        elif choice < 0.48:
             self.begin(life, self.reboot(life))
-        elif choice < 0.75 and life.reports:
+        elif choice < 0.62 and life.reports:
             self.begin(life, self.plug(life))
         elif choice < 0.85:
             self.node_goes(life)
@@ -271,7 +274,7 @@ class World:
 
     def create(self, ref: str) -> None:
         self.numbers += 1
-        nodes = tuple(self.known_nodes)
+        nodes = [name for name, node in self.known_nodes.items() if node.ready]
         if not nodes:
             return
         choice = self.random()
@@ -450,27 +453,46 @@ class World:
             self.publish(life)
 
     def node_goes(self, life: Life) -> None:
-        """A Node is deleted; for a moment, or for good with its pods."""
+        """A node goes: its Node for a moment, its machine for good, or its connection for a while."""
         name = life.node
         if name not in self.known_nodes or name in self.nodes_gone:
             return
         self.nodes_gone.add(name)
-        self.know_nodes({other: node for other, node in self.known_nodes.items() if other != name})
-        if self.chance(0.7):
-            for reconciler in self.reconcilers:
-                reconciler.node_deleted(name)
-        if self.chance(0.5):
-            self.duty(FLAP_SECONDS, lambda: self.node_comes(name))
+        choice = self.random()
+        if choice < 0.3:
+            self.cut_off(name)
             return
-        for other in tuple(self.lives.values()):
-            if other.node == name:
-                other.alive = False
-                self.tear_down(other, lost=1.0)
-                self.duty(100.0, lambda other=other: self.remove(other, by_force=True))  # type: ignore[misc]
+        if choice < 0.5:
+            self.know_nodes({**self.known_nodes, name: Node(name, False, True)})
+        else:
+            self.know_nodes({other: node for other, node in self.known_nodes.items() if other != name})
+            if self.chance(0.7):
+                for reconciler in self.reconcilers:
+                    reconciler.node_deleted(name)
+            if choice < 0.7:
+                self.duty(FLAP_SECONDS, lambda: self.node_comes(name))
+                return
+        for other in self.lives_on(name):
+            other.alive = False
+            self.tear_down(other, lost=1.0)
+            self.duty(100.0, lambda other=other: self.remove(other, by_force=True))  # type: ignore[misc]
         self.duty(150.0, lambda: self.node_comes(name))
 
+    def cut_off(self, name: str) -> None:
+        """Nobody hears of the node, its pods are evicted, and run on until it hears of that."""
+        self.know_nodes({**self.known_nodes, name: Node(name, False, False)})
+        for life in self.lives_on(name):
+            life.pod = life.pod._replace(deleting=True, disrupted=True)
+            if life.pod.ref in self.api:
+                self.publish(life)
+            self.duty(400.0, lambda life=life: self.actors.append(self.delete(life)))  # type: ignore[misc]
+        self.duty(399.0, lambda: self.node_comes(name))
+
+    def lives_on(self, name: str) -> list[Life]:
+        return [life for life in self.lives.values() if life.node == name]
+
     def node_comes(self, name: str) -> None:
-        self.know_nodes({**self.known_nodes, name: Node(name, ready=True, out_of_service=False)})
+        self.know_nodes({**self.known_nodes, name: Node(name, True, False)})
 
     def know_nodes(self, nodes: dict[str, Node]) -> None:
         self.known_nodes = nodes
@@ -500,7 +522,6 @@ class World:
         before = now.trusted() if now else Block(KEY, {})
         for offset, _, owner in block.changes_since(before):
             if owner is None:
-                self.freed += who == "reconciler"
                 for box in self.boxes:
                     if box.offset == offset and self.lives_in(box):
                         what = f"{ADDRESSES[offset]} of the live {box.life.pod} in {box.container}"
@@ -540,7 +561,8 @@ class World:
 
     def read_block(self, key: BlockKey, deadline: Deadline, *, fresh: bool = False) -> StoredBlock | None:
         self.others_go_on()
-        return self.block if fresh else self.stale(self.old_blocks)  # type: ignore[no-any-return]
+        stored: StoredBlock | None = self.block if fresh else self.stale(self.old_blocks)
+        return stored
 
     def write_block(
         self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
