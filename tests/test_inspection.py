@@ -2,12 +2,14 @@
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
+from tests.documents import ROOT
 from tests.fault_corpus import PLANTS, Planted, State, plant_some
 from tests.faults import Never
 from tests.memory_store import MemoryStore
@@ -212,11 +214,14 @@ def test_what_is_no_report_is_refused(text: bytes) -> None:
         read_report(text)
 
 
-def test_every_kind_says_what_it_is_and_what_to_do() -> None:
-    for kind in KINDS.values():
-        assert kind.severity in ("error", "warning", "harmless")
-        assert kind.meaning
-        assert kind.remedy
+def test_the_documentation_has_every_kind_with_its_severity_and_remedy() -> None:
+    page = (ROOT / "docs/tools.md").read_text()
+    rows = [
+        line for line in page.splitlines() if re.match(r"\| `[\w-]+` \| (error|warning|harmless) \|", line)
+    ]
+    assert rows == [
+        f"| `{name}` | {one.severity} | {one.meaning} | {one.remedy} |" for name, one in KINDS.items()
+    ]
 
 
 def test_the_mark_of_an_address_given_twice_is_that_of_the_store() -> None:

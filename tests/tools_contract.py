@@ -167,7 +167,7 @@ class ToolsContract:
         add(tools.store, demand("10.0.0.0/24", shared=False), owners[0])
         run = tools.run("check", *tools.attachments(*owners))
         assert (run.status, run.err) == (0, "")
-        assert run.out.splitlines()[0] == "No problems in 3 blocks with 301 allocations."
+        assert run.out.splitlines()[0] == "No problem in 3 blocks with 301 allocations."
 
     def test_check_finds_leaks_and_release_frees_what_its_report_says(self, tools: Tools) -> None:
         owners = [pod(number) for number in range(4)]
@@ -227,7 +227,7 @@ class ToolsContract:
         run = tools.run("check", *tools.attachments(pod(1)))
         assert run.status == 0
         assert "harmless  false-hint" in run.out
-        assert "No problems, 1 harmless findings in 1 blocks with 1 allocations." in run.out
+        assert "No problem, 1 harmless finding in 1 block with 1 allocation." in run.out
         explained = tools.run("explain", "next", "10.0.0.0/22")
         assert "gives 10.0.1.1, unless" in explained.out
         assert "10.0.0.2 is lower and free, but the pool calls its block exhausted" in explained.out

@@ -313,11 +313,12 @@ def _false_hints(
             wrong = false_hints(pool, view, ranges.get(view), blocks)
             if wrong:
                 cidrs = _listed([str(key.cidr) for key in wrong])
+                name = pool.key.name
                 yield Finding(
                     "false-hint",
-                    f"pool {pool.key.name} calls {len(wrong)} blocks exhausted which have room: {cidrs}",
+                    f"pool {name} calls blocks exhausted which have room, {len(wrong)} of them: {cidrs}",
                     pool.key.network_name,
-                    place=f"{pool.key.name} {view}",
+                    place=f"{name} {view}",
                 )
 
 

@@ -112,11 +112,13 @@ def _lines(report: Report, *, wide: bool) -> list[str]:
         lines += [f"{kind} ({count}): {KINDS[kind].remedy}." for kind, count in kinds.items()]
         lines.append("")
     harmless = len(report.findings) - report.problems
-    beside = f", {harmless} harmless findings" if harmless else ""
-    lines.append(
-        f"{report.problems or 'No'} problem{'s' * (report.problems != 1)}{beside} in {report.blocks} blocks "
-        f"with {report.allocations} allocations."
+    problems = formats.counted(report.problems, "problem") if report.problems else "No problem"
+    beside = f", {formats.counted(harmless, 'harmless finding')}" if harmless else ""
+    blocks, allocations = (
+        formats.counted(report.blocks, "block"),
+        formats.counted(report.allocations, "allocation"),
     )
+    lines.append(f"{problems}{beside} in {blocks} with {allocations}.")
     lines += [f"Not looked at: {printable(sentence)}." for sentence in report.skipped]
     return lines
 

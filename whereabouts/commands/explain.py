@@ -144,7 +144,7 @@ def _pod_lines(one: PodAddress) -> Iterator[str]:
 
 
 def _below_lines(below: Shares, address: str) -> Iterator[str]:
-    yield f"Below {address} the range has {below.addresses} addresses:"
+    yield f"Below {address} the range has {formats.counted(below.addresses, 'address', 'es')}:"
     yield from _share_lines(below)
 
 
@@ -263,7 +263,7 @@ def _account_lines(subject: _Subject, one: RangeAccount, *, asked: bool) -> Iter
     if not asked:
         yield f"Not looked at: {evidence.NO_WITNESS}."
     if one.hinted:
-        yield f"{one.hinted} blocks are called exhausted by this configuration's hints."
+        yield f"The hints of this configuration call {formats.counted(one.hinted, 'block')} exhausted."
     yield _conclusion(one)
 
 
@@ -345,7 +345,7 @@ def _skipped_lines(skipped: Sequence[Skipped]) -> Iterator[str]:
     """Neighbours that are skipped for the same reason, a line each."""
     runs = [(why, list(run)) for why, run in groupby(skipped, lambda one: one.why)]
     for why, run in runs[:_SHOWN_RUNS]:
-        to = f" to {run[-1].key.cidr}, {len(run)} blocks" if len(run) > 1 else ""
+        to = f" to {run[-1].key.cidr}, {formats.counted(len(run), 'block')}" if len(run) > 1 else ""
         yield f"  {run[0].key.cidr}{to}: {_WHY[why]}"
     if len(runs) > _SHOWN_RUNS:
         yield f"  and {sum(len(run) for _, run in runs[_SHOWN_RUNS:])} more"

@@ -27,8 +27,9 @@ def document(value: object, form: str) -> str:
     return "\n".join(_yaml(value))
 
 
-_PLAIN_KEY = re.compile(r"[a-z][a-z0-9_]{3,}")
-_WORDS = ("true", "false", "null")
+_PLAIN_KEY = re.compile(r"[a-z][a-z0-9_]*")
+_WORDS = ("true", "false", "null", "yes", "no", "y", "n", "on", "off")
+"""Texts that some reader of YAML takes for something else."""
 
 
 def _key(key: object) -> str:
@@ -82,4 +83,10 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def complain(sentence: str) -> None:
     """Say on standard error what is not as it should be."""
+    sys.stdout.flush()  # in the order in which it was said, where both go to one place
     sys.stderr.write(f"whereabouts: {printable(sentence)}\n")
+
+
+def counted(number: int, noun: str, more: str = "s") -> str:
+    """``1 block``, ``2 blocks``."""
+    return f"{number} {noun}{more if number != 1 else ''}"

@@ -167,7 +167,7 @@ def _verdicts_table(verdicts: Sequence[Verdict], allowed: set[Record]) -> str:
 
 
 def _agreed(count: int) -> bool:
-    sys.stdout.write(f"Release {count} address{'es' * (count != 1)}? [y/N] ")
+    sys.stdout.write(f"Release {formats.counted(count, 'address', 'es')}? [y/N] ")
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
