@@ -303,6 +303,20 @@ def test_a_watch_of_a_server_that_is_away_stops_when_it_is_told(
     assert follower.ended()
 
 
+def test_a_list_stops_when_it_is_told(
+    server: Server, namespace: str, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "PAGE", 1)
+    for name in "abc":
+        create_pod(server, namespace, name)
+    watch = Watch(api, PODS, mark_of)
+    told = []
+    for change in watch.changes():
+        told.append(change)
+        watch.stop()
+    assert len(told) == 1
+
+
 # ------------------------------------------------ what only the double can be made to do
 
 

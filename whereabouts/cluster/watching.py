@@ -183,6 +183,8 @@ class Watch(Generic[T]):
             if page.first:
                 seen.clear()
                 revision = page.revision
+            if self._stopping.is_set():
+                raise _Stopped
             for content in page.items:
                 seen.add(content.metadata.key)
                 yield from self._seen(content)
