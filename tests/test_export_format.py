@@ -24,6 +24,7 @@ from whereabouts.export_format import (
 )
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.slices import Slice, SlicePool
 
 jsonschema: Any = import_module("jsonschema")
 SCHEMA = jsonschema.Draft202012Validator(
@@ -45,8 +46,11 @@ def keys(draw: st.DrawFn) -> BlockKey:
 
 
 blocks = st.builds(Block, keys(), st.dictionaries(st.integers(0, BLOCK_SIZE - 1), owners, max_size=4))
+nodes = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=12)
+slices = st.builds(Slice, networks, nodes)
 entries: st.SearchStrategy[Entry] = st.one_of(
     blocks,
+    st.builds(SlicePool, texts, texts, texts, st.lists(slices, max_size=3).map(tuple)),
     st.builds(Pool, st.builds(PoolKey, texts, networks), st.booleans()),
     st.builds(LeftOut, texts, texts),
     st.builds(
@@ -102,6 +106,7 @@ def test_nothing_is_no_export() -> None:
         read_end([])
 
 
+SLICES = {"name": "10.0.0.0-8", "range": "10.0.0.0/8", "slice_size": "/24", "slices": []}
 BLOCK = {"network_name": "", "own_range": "", "cidr": "10.0.0.0/24", "allocations": []}
 ALLOCATION = {"address": "10.0.0.1", "pod_ref": "default/a", "created": 7}
 
@@ -117,6 +122,9 @@ ALLOCATION = {"address": "10.0.0.1", "pod_ref": "default/a", "created": 7}
         ({"pool": {"network_name": "", "range": "10.0.0.0/8", "shared": 1}}, "neither true nor false"),
         ({"pool": {"network_name": "", "range": "10.0.0.1/8", "shared": True}}, "has host bits set"),
         ({"pool": {"network_name": "", "range": "::0/8", "shared": True}}, "is not how a network is written"),
+        ({"slices": {**SLICES, "slices": 1}}, "slices is no list"),
+        ({"slices": {**SLICES, "slices": [{"range": "10.0.0.0", "node": ""}]}}, "10.0.0.0"),
+        ({"slices": {**SLICES, "slices": [{"range": "10.0.0.0/24", "node": "a b"}]}}, "no name of a node"),
         ({"block": {**BLOCK, "cidr": "10.0.0.0/25"}}, "is no block"),
         ({"block": {**BLOCK, "own_range": "fd00::/8"}}, "not of the family"),
         ({"block": {**BLOCK, "more": 1}}, "'more' is nothing that version 1 knows there"),

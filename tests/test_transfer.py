@@ -16,6 +16,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.export_format import Damaged, LeftOut
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.slices import Slice, SlicePool
 from whereabouts.store import Store
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kubernetes import KubernetesStore
@@ -131,7 +132,29 @@ def merged(there: State, file: State) -> tuple[State, int]:
                 conflicts += 1
             else:
                 blocks[key].setdefault(offset, owner)
-    return without_empty(State(pools, blocks)), conflicts
+    slices = {pool.name: pool for pool in there.slices}
+    for pool in file.slices:
+        slices[pool.name], refused = merged_slices(slices.get(pool.name), pool)
+        conflicts += refused
+    return without_empty(State(pools, blocks, sorted(slices.values()))), conflicts
+
+
+def merged_slices(there: SlicePool | None, file: SlicePool) -> tuple[SlicePool, int]:
+    """A node gets the slice that the file says if neither has another."""
+    if there is None:
+        return file, 0
+    nodes = {one.node: one.range for one in file.slices if one.node}
+    if there.slice_size != file.slice_size:
+        return there, len(nodes)
+    taken = {one.range: one.node for one in there.slices}
+    conflicts = 0
+    for node, text in nodes.items():
+        if taken[text] != node:
+            if taken[text] or node in [one.node for one in there.slices]:
+                conflicts += 1
+            else:
+                taken[text] = node
+    return there._replace(slices=tuple(Slice(text, node) for text, node in taken.items())), conflicts
 
 
 def same(holder: Owner, owner: Owner) -> bool:
@@ -173,7 +196,7 @@ def test_a_range_that_lives_in_another_space_here_gets_no_addresses_there() -> N
     with sqlite() as store:
         put_in(store, [Pool(key, shared=False)])
         importer, problems = put_in(store, [Pool(key, shared=True), shared])
-        assert state_of(store) == State({key: False}, {})
+        assert state_of(store) == State({key: False}, {}, [])
     assert importer.conflicts == 2
     assert "is used here with enable_overlapping_ranges: false, and in the file with true" in problems[0]
     assert "1 addresses of block 10.1.0.0/24 are of 10.1.0.0/16" in problems[1]
@@ -195,7 +218,7 @@ def test_an_import_that_is_killed_anywhere_is_finished_by_the_next(way: str) -> 
                 pass
             _, problems = put_in(store, state.entries())
             assert problems == []
-            assert state_of(store) == state
+            assert state_of(store) == without_empty(state)
 
 
 @pytest.mark.etcd

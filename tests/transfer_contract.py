@@ -1,7 +1,7 @@
 """States of a datastore, to be put into stores and taken out again."""
 
-from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from hypothesis import strategies as st
@@ -11,6 +11,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.export_format import Damaged, Entry, Header, Writer, read_end, read_entries
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.slices import Slice, SlicePool, cut
 from whereabouts.store import Store
 from whereabouts.transfer import Importer, content_of
 
@@ -53,11 +54,27 @@ class State(NamedTuple):
 
     pools: Mapping[PoolKey, bool]
     blocks: Mapping[BlockKey, Mapping[int, Owner]]
+    slices: Sequence[SlicePool] = ()
 
     def entries(self) -> list[Entry]:
         pools: list[Entry] = [Pool(key, shared) for key, shared in sorted(self.pools.items())]
-        return pools + [Block(key, owners) for key, owners in sorted(self.blocks.items()) if owners]
+        return [*pools, *self.slices] + [
+            Block(key, owners) for key, owners in sorted(self.blocks.items()) if owners
+        ]
 
+
+nodes = st.sampled_from(["", "", "node-1", "node-2", "node-3"])
+slice_pools = st.builds(
+    lambda name, prefixlen, nodes: SlicePool(
+        name,
+        "10.1.0.0/16",
+        f"/{prefixlen}",
+        tuple(map(Slice, map(str, cut(ip_network("10.1.0.0/16"), prefixlen)), nodes)),
+    ),
+    st.sampled_from(["10.1.0.0-16", "blue"]),
+    st.sampled_from([17, 18]),
+    st.lists(nodes, min_size=4, max_size=4, unique_by=lambda node: node or object()),
+)
 
 states = st.builds(
     State,
@@ -65,24 +82,28 @@ states = st.builds(
     st.dictionaries(
         st.sampled_from(PLACES), st.dictionaries(st.integers(0, 255), owners, max_size=5), max_size=4
     ),
+    st.lists(slice_pools, max_size=2, unique_by=lambda pool: pool.name).map(sorted),
 )
 
 
 def state_of(store: Store) -> State:
     """What a store holds. Nothing of it may be damaged."""
-    pools, blocks = {}, {}
+    pools, blocks, slices = {}, {}, []
     for entry in content_of(store, Deadline(SOON)):
         assert not isinstance(entry, Damaged)
         if isinstance(entry, Pool):
             pools[entry.key] = entry.shared
+        elif isinstance(entry, SlicePool):
+            slices.append(entry)
         else:
             blocks[entry.key] = dict(entry)
-    return State(pools, blocks)
+    return State(pools, blocks, slices)
 
 
 def without_empty(state: State) -> State:
     """The state as a store has it, which keeps no block for nothing."""
-    return State(state.pools, {key: dict(owners) for key, owners in state.blocks.items() if owners})
+    blocks = {key: dict(owners) for key, owners in state.blocks.items() if owners}
+    return State(state.pools, blocks, list(state.slices))
 
 
 def put_in(store: Store, entries: Iterable[Entry], **options: int) -> tuple[Importer, list[str]]:

@@ -1,9 +1,9 @@
 """The file that carries the content of a datastore: JSON Lines, version 1.
 
 Every line is a JSON object with one key that says what it is: ``header`` first, then in any order ``pool``,
-``block``, ``damaged`` and ``left_out``, and ``end`` last, with which a file that was cut short or altered is
-noticed. A line is at most a block, so neither writer nor reader holds more than that. What a store derives
-from these (hints, indexes, counts) is not carried: it comes about anew.
+``slices``, ``block``, ``damaged`` and ``left_out``, and ``end`` last, with which a file that was cut short or
+altered is noticed. A line is at most a block or the slices of a range, so neither writer nor reader holds
+more than that. What a store derives from these (hints, indexes, counts) is not carried: it comes about anew.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from binascii import a2b_base64, b2a_base64, crc32
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
-from whereabouts.addresses import AddressError, Network, parse_address, text_of
+from whereabouts.addresses import AddressError, Network, parse_address, parse_network, text_of
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
 from whereabouts.errors import WhereaboutsError
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.slices import Slice, SlicePool
 from whereabouts.values import NamedTuple
 
 FORMAT_VERSION = 1
@@ -62,7 +63,7 @@ class End(NamedTuple):
     """Of all bytes before this line, eight hexadecimal digits."""
 
 
-Entry = Header | Pool | Block | Damaged | LeftOut
+Entry = Header | Pool | SlicePool | Block | Damaged | LeftOut
 
 
 class Writer:
@@ -141,6 +142,8 @@ def _as_json(entry: Entry) -> Mapping[str, object]:
         return {"block": {**_key_as_json(entry.key), "allocations": list(_allocations_as_json(entry))}}
     if isinstance(entry, Pool):
         return {"pool": {**entry.key._asdict(), "shared": entry.shared}}
+    if isinstance(entry, SlicePool):
+        return {"slices": {**entry._asdict(), "slices": [one._asdict() for one in entry.slices]}}
     if isinstance(entry, Damaged):
         raw = {name: b2a_base64(value, newline=False).decode() for name, value in entry.raw}
         return {"damaged": {**_key_as_json(entry.key), "damage": entry.damage, "raw": raw}}
@@ -176,6 +179,24 @@ def _pool(content: Mapping[str, object]) -> Pool:
     if not isinstance(shared, bool):
         raise ExportError(f"shared is {shared!r}, neither true nor false")
     return Pool(PoolKey(_text(content["network_name"]), str(_network(content["range"]))), shared)
+
+
+def _slices(content: Mapping[str, object]) -> SlicePool:
+    _only(content, *SlicePool._fields)
+    slices = content["slices"]
+    if not isinstance(slices, list):
+        raise ExportError("slices is no list")
+    name, text, size = (_text(content[field]) for field in ("name", "range", "slice_size"))
+    return SlicePool(name, text, size, tuple(map(_slice, slices)))
+
+
+def _slice(content: Mapping[str, object]) -> Slice:
+    _only(content, *Slice._fields)
+    one = Slice(_text(content["range"]), _text(content["node"]))
+    parse_network(one.range)
+    if not one.node.isprintable() or " " in one.node:
+        raise ExportError(f"{one.node!r} is no name of a node")
+    return one
 
 
 def _key(content: Mapping[str, object]) -> BlockKey:
@@ -222,6 +243,7 @@ def _left_out(content: Mapping[str, object]) -> LeftOut:
 _READERS: Mapping[str, Callable[[Mapping[str, object]], Entry]] = {
     "header": _header,
     "pool": _pool,
+    "slices": _slices,
     "block": _block,
     "damaged": _damaged,
     "left_out": _left_out,

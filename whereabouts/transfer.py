@@ -15,17 +15,20 @@ from whereabouts.export_format import Damaged, Entry, LeftOut
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.search import Outdated
-from whereabouts.store import NameTaken, Store
+from whereabouts.slices import SlicePool
+from whereabouts.store import Conflict, NameTaken, Store, Unsettled
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from whereabouts.commit import Change
 
 
-def content_of(store: Store, deadline: Deadline) -> Iterator[Pool | Block | Damaged]:
+def content_of(store: Store, deadline: Deadline) -> Iterator[Pool | SlicePool | Block | Damaged]:
     """Everything that a store holds, pools first; each block as of one moment, but not all as of the same."""
     for stored in store.pools(deadline):
         yield Pool(stored.pool.key, stored.pool.shared)
+    for slices in store.slice_pools(deadline):
+        yield slices.pool
     for block in store.blocks(deadline):
         if block.block is None:
             yield Damaged(block.key, block.damage, block.raw)
@@ -37,6 +40,29 @@ class _Added(NamedTuple):
     new: int
     known: int
     conflicts: list[str]
+
+
+def _joined(theirs: SlicePool, ours: SlicePool) -> tuple[SlicePool, int, list[str]]:
+    """Their slices with those of our nodes that contradict none; how many were the same; the others."""
+    if [one.range for one in theirs.slices] != [one.range for one in ours.slices]:
+        cuts = f"into {len(theirs.slices)} slices of {theirs.range}"
+        of_file = f"into {len(ours.slices)} of {ours.range}"
+        problem = (
+            f"the slices {ours.name} are cut {cuts} here, and in the file {of_file}: {{}} has {{}} there"
+        )
+        return theirs, 0, [problem.format(one.node, one.range) for one in ours.slices if one.node]
+    settled = {one.node for one in theirs.slices}
+    slices, known, problems = [], 0, []
+    for mine, one in zip(ours.slices, theirs.slices, strict=True):
+        if mine.node and mine.node == one.node:
+            known += 1
+        elif mine.node and not one.node and mine.node not in settled:
+            one = mine
+        elif mine.node:
+            holder = f"has {one.node} here" if one.node else "has nobody here, and its node another slice"
+            problems.append(f"slice {one.range} of {ours.name} {holder}, and in the file {mine.node}")
+        slices.append(one)
+    return theirs._replace(slices=tuple(slices)), known, problems
 
 
 class Importer:
@@ -57,6 +83,8 @@ class Importer:
         self._theirs: dict[PoolKey, Pool | None] = {}
         """Of the store, as they are when the file's have been put in."""
         self.new_pools = self.known_pools = 0
+        self.new_slices = self.known_slices = 0
+        """Slices of nodes."""
         self.new = self.known = self.conflicts = self.left_out = 0
 
     def add(self, entry: Entry, deadline: Deadline) -> list[str]:
@@ -66,6 +94,8 @@ class Importer:
         """
         if isinstance(entry, Pool):
             problems = self._add_pool(entry, deadline)
+        elif isinstance(entry, SlicePool):
+            problems = self._add_slices(entry, deadline)
         elif isinstance(entry, Block):
             problems = self._add_block(entry, deadline)
         elif isinstance(entry, Damaged):
@@ -97,6 +127,28 @@ class Importer:
             f"enable_overlapping_ranges: {_flag(there)}, and in the file with {_flag(pool)}: "
             "its addresses cannot be put in"
         ]
+
+    def _add_slices(self, pool: SlicePool, deadline: Deadline) -> list[str]:
+        held = sum(bool(one.node) for one in pool.slices)
+        while True:
+            stored = self._store.read_slices(pool.name, deadline, fresh=True)
+            joined = None if stored is None else _joined(stored.pool, pool)
+            after, known, problems = joined or (pool, 0, [])
+            try:
+                if self._dry_run or (stored is not None and after == stored.pool):
+                    pass
+                elif stored is None:
+                    self._store.create_slices(pool, deadline)
+                else:
+                    self._store.write_slices(stored, after, deadline)
+                break
+            except (Conflict, Unsettled):
+                what = f"the slices {pool.name} are written by others all the time"
+                deadline.pause(self._store.conflict_pause, what)
+        self.new_slices += held - known - len(problems)
+        self.known_slices += known
+        self.conflicts += len(problems)
+        return problems
 
     def _add_block(self, block: Block, deadline: Deadline) -> list[str]:
         ranges = {owner.range for owner in block.holders()}

@@ -101,8 +101,10 @@ def _import(chosen: argparse.Namespace, file: BinaryIO, end: End) -> int:
 
 
 def _summary(importer: Importer, done: str) -> str:
+    slices = f"slices of nodes: {importer.new_slices} {done}, {importer.known_slices} there before; "
     return (
         f"pools: {importer.new_pools} {done}, {importer.known_pools} there before; "
+        f"{slices if importer.new_slices or importer.known_slices else ''}"
         f"allocations: {importer.new} {done}, {importer.known} there before; "
         f"{importer.conflicts} contradict what is there"
     )
