@@ -23,7 +23,7 @@ from whereabouts.inspection import Inspector, Surroundings
 from whereabouts.list_witness import ListWitness
 from whereabouts.liveness import CONFLICT
 from whereabouts.overview import records_in
-from whereabouts.pool import PoolKey
+from whereabouts.pool import PoolKey, view_of
 from whereabouts.store import StoredBlock
 from whereabouts.stores import kube_adoption
 
@@ -159,6 +159,28 @@ def test_what_is_wrong_once_only_is_not_reported() -> None:
     store = MemoryStore()
     assert Inspector(store, configured={}, surroundings=surroundings).inspect(Never()).findings == []
     assert len(looks) == 2
+
+
+class Rewritten(MemoryStore):
+    """Its pools are written between any two readings."""
+
+    def pools(self, *arguments: Any, **options: Any) -> Any:
+        for key, stored in self.stored_pools.items():
+            self.stored_pools[key] = stored._replace(revision=int(stored.revision) + 1)
+        return super().pools(*arguments, **options)
+
+
+@pytest.mark.parametrize(("make", "found"), [(MemoryStore, 1), (Rewritten, 0)])
+def test_a_hint_is_wrong_only_where_its_pool_did_not_change_around_the_reading_of_the_block(
+    make: type[MemoryStore], found: int
+) -> None:
+    store = make()
+    add(store, demand("10.0.0.0/22"), pod(1))
+    key, base = PoolKey("", "10.0.0.0/22"), int(ip_address("10.0.0.0"))
+    stored = store.stored_pools[key]
+    lie = stored.pool.with_exhausted(view_of(demand("10.0.0.0/22").ranges[0]), [base])
+    store.stored_pools[key] = stored._replace(pool=lie)
+    assert len(Inspector(store, configured={}).inspect(Never()).findings) == found
 
 
 def test_a_pool_that_is_being_taken_over_is_not_judged_by_its_space() -> None:

@@ -21,7 +21,7 @@ LAYERS = {
     "bytes in, values out": "cni config export_format",
     "what the algorithms stand on": "deadline log store commit changes",
     "algorithms over the store interface": "search allocator verify collect usage transfer cells findings"
-    " inspection cluster_witness list_witness overview releasing explanation"
+    " false_hints inspection cluster_witness list_witness overview releasing explanation"
     " liveness roster suspects deletions reconcile",
     "stores": "stores",
     "the cluster beside the store": "cluster",

@@ -13,12 +13,14 @@ from ipaddress import ip_network
 from typing import NamedTuple, Protocol
 
 from whereabouts.addresses import text_of
-from whereabouts.block import Block, BlockKey, Space
+from whereabouts.block import Space
 from whereabouts.deadline import Deadline
+from whereabouts.false_hints import Configured, FalseHint, as_findings, false_hints, still_false
 from whereabouts.findings import KINDS, Finding, Record
 from whereabouts.liveness import CONFLICT
-from whereabouts.pool import Pool, PoolKey, view_of
-from whereabouts.ranges import Range, RangeError
+from whereabouts.overview import records_in
+from whereabouts.pool import Pool, PoolKey
+from whereabouts.ranges import Range
 from whereabouts.store import Store, StoredBlock
 
 SETTLING_SECONDS = 0.5
@@ -26,9 +28,6 @@ SETTLING_SECONDS = 0.5
 LONGEST_PAUSE = 5.0
 """The longest pause before the second look, in seconds."""
 _SHOWN = 4
-
-Configured = Mapping[PoolKey, Sequence[Range]]
-"""The ranges that are known to be configured, by the pools that they use."""
 
 
 class Suspect(NamedTuple):
@@ -89,17 +88,20 @@ class Inspector:
 
     def inspect(self, deadline: Deadline) -> Inspection:
         """Everything that is found twice, the worst first."""
-        first, pause = self._look(deadline)
-        if not first.findings:
-            return first
-        self._progress(f"{len(first.findings)} findings so far; looking once more in {pause:g} s")
-        deadline.pause(0.0, "looking once more", least=pause)
-        second, _ = self._look(deadline)
+        first = self._look(deadline)
+        if not first.findings and not first.hints:
+            return Inspection(first.blocks, first.allocations, [])
+        self._progress(f"looking once more in {first.pause:g} s")
+        deadline.pause(0.0, "looking once more", least=first.pause)
+        second = self._look(deadline)
         before = {finding.identity for finding in first.findings}
         kept = [finding for finding in second.findings if finding.identity in before]
-        return second._replace(findings=sorted(kept, key=_order))
+        hints = set(first.hints) & set(second.hints)
+        if hints:
+            kept += as_findings(still_false(self._store, hints, self._configured, deadline))
+        return Inspection(second.blocks, second.allocations, sorted(kept, key=_order))
 
-    def _look(self, deadline: Deadline) -> tuple[Inspection, float]:
+    def _look(self, deadline: Deadline) -> _Look:
         blocks = []
         for stored in self._store.blocks(deadline):
             blocks.append(stored)
@@ -107,27 +109,31 @@ class Inspector:
                 self._progress(f"{len(blocks)} blocks read")
         pools = {stored.pool.key: stored.pool for stored in self._store.pools(deadline)}
         around = self._surroundings(blocks, deadline)
-        records = [
-            Record(stored.key.space, stored.key.address(offset), owner)
-            for stored in blocks
-            if stored.block is not None
-            for offset, owner in stored.block
-        ]
+        records = list(records_in(blocks))
         suspects: Mapping[Record, Suspect] = {}
         if self._witness is not None:
             self._progress(f"{len(records)} records; asking who lives")
             suspects = self._witness.suspects(records, deadline)
-        known = {stored.key: stored.block for stored in blocks}
         findings = [
             *_damaged(blocks),
             *around.findings,
             *_by_themselves(records, pools, self._configured, around.unsettled),
             *_nobody_behind(records, suspects),
-            *_false_hints(pools.values(), known, self._configured),
         ]
+        hints = false_hints(pools.values(), {one.key: one.block for one in blocks}, self._configured)
         longest = max((suspect.seconds for suspect in suspects.values()), default=SETTLING_SECONDS)
         pause = max(SETTLING_SECONDS, min(longest, LONGEST_PAUSE))
-        return Inspection(len(blocks), len(records), findings), pause
+        return _Look(len(blocks), len(records), findings, hints, pause)
+
+
+class _Look(NamedTuple):
+    """What one look found, and how long to wait before the next."""
+
+    blocks: int
+    allocations: int
+    findings: Sequence[Finding]
+    hints: Sequence[FalseHint]
+    pause: float
 
 
 def _order(finding: Finding) -> tuple[object, ...]:
@@ -299,57 +305,3 @@ def _nobody_behind(records: Sequence[Record], suspects: Mapping[Record, Suspect]
 def _listed(texts: Sequence[str]) -> str:
     more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
     return ", ".join(texts[:_SHOWN]) + more
-
-
-# ------------------------------------------------------------------------ hints
-
-
-def _false_hints(
-    pools: Collection[Pool], blocks: Mapping[BlockKey, Block | None], configured: Configured
-) -> Iterator[Finding]:
-    for pool in pools:
-        ranges = {view_of(one): one for one in [*_usual(pool.key.range), *configured.get(pool.key, ())]}
-        for view in pool.exhausted:
-            wrong = false_hints(pool, view, ranges.get(view), blocks)
-            if wrong:
-                cidrs = _listed([str(key.cidr) for key in wrong])
-                name = pool.key.name
-                yield Finding(
-                    "false-hint",
-                    f"pool {name} calls blocks exhausted which have room, {len(wrong)} of them: {cidrs}",
-                    pool.key.network_name,
-                    place=f"{name} {view}",
-                )
-
-
-def false_hints(
-    pool: Pool, view: str, configured: Range | None, blocks: Mapping[BlockKey, Block | None]
-) -> list[BlockKey]:
-    """The blocks that a view of the pool calls exhausted though ``configured`` could give an address there.
-
-    Where it is not known what the view may give (None), those in which nothing is used at all.
-    """
-    version = ip_network(pool.key.range).version
-    wrong = []
-    for base in pool.exhausted_beyond(Pool(pool.key, pool.shared), view):
-        key = BlockKey(pool.space, version, base)
-        block = blocks[key] if key in blocks else Block(key, {})
-        if block is not None and _has_room(block, configured):
-            wrong.append(key)
-    return wrong
-
-
-def _has_room(block: Block, configured: Range | None) -> bool:
-    if configured is None:
-        return len(block) == 0
-    return block.lowest_free(configured.barred(block.key.base)) is not None
-
-
-def _usual(text: str) -> Iterator[Range]:
-    """The range as it is configured without bounds and excludes."""
-    for enable_l3 in (False, True):
-        for allow_dot_zero in (False, True):
-            try:
-                yield Range.parse(text, enable_l3=enable_l3, allow_dot_zero=allow_dot_zero)
-            except RangeError:
-                continue

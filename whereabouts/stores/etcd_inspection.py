@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from whereabouts._bitmap import Bitmap
 from whereabouts.addresses import text_of
-from whereabouts.block import BLOCK_SIZE, BlockKey
+from whereabouts.block import Block, BlockDamaged, BlockKey, read_bitmap
 from whereabouts.deadline import Deadline
 from whereabouts.findings import Finding, Record
 from whereabouts.inspection import Surroundings
 from whereabouts.store import StoredBlock
 from whereabouts.stores import etcd_messages as messages
+from whereabouts.stores import etcd_values as values
 from whereabouts.stores.etcd import KEYS_AT_ONCE, EtcdStore
 from whereabouts.stores.etcd_keys import Keys, block_name
 
@@ -27,7 +29,7 @@ def surroundings(
     return Surroundings(
         [
             *_misnamed(store, keys, deadline),
-            *_stray_bitmaps(store, blocks, deadline),
+            *_stray_bitmaps(store, keys, blocks, deadline),
             *_not_in_index(store, keys, blocks, deadline),
         ]
     )
@@ -52,34 +54,43 @@ def _misnamed(store: EtcdStore, keys: Keys, deadline: Deadline) -> Iterator[Find
             yield Finding("misnamed-block", f"the key {name} names no block", place=name)
 
 
-def _stray_bitmaps(store: EtcdStore, blocks: Sequence[StoredBlock], deadline: Deadline) -> Iterator[Finding]:
+def _stray_bitmaps(
+    store: EtcdStore, keys: Keys, blocks: Sequence[StoredBlock], deadline: Deadline
+) -> Iterator[Finding]:
     """Bitmaps that do not say what their blocks say."""
     spaces = {(stored.key.space, stored.key.version) for stored in blocks}
     alone = {
-        key: None if used is None else used.to_bytes()
+        key: used
         for space, version in sorted(spaces)
         for key, used in store.bitmaps(space, version, 0, 2 ** (32 if version == 4 else 128) - 1, deadline)
     }
     for stored in blocks:
         key = stored.key
-        if stored.block is None:
-            continue
-        if key not in alone:
-            yield _stray(key, "is missing")
-        elif alone[key] != _bitmap(stored):
-            yield _stray(key, "does not say what the block says")
+        if stored.block is not None and not _agree(stored.block, alone.get(key)):
+            why = _disagreement(store, keys, key, deadline)
+            if why:
+                message = f"the bitmap that searches read of block {key.name} ({key.cidr}) {why}"
+                yield Finding("stray-bitmap", message, key.space.network_name, place=key.name)
 
 
-def _bitmap(stored: StoredBlock) -> bytes:
-    bits = bytearray(BLOCK_SIZE // 8)
-    for offset, _ in stored.trusted():
-        bits[offset // 8] |= 1 << offset % 8
-    return bytes(bits)
+def _agree(block: Block, used: Bitmap | None) -> bool:
+    return used is not None and list(used) == [offset for offset, _ in block]
 
 
-def _stray(key: BlockKey, what: str) -> Finding:
-    message = f"the bitmap that searches read of block {key.name} ({key.cidr}) {what}"
-    return Finding("stray-bitmap", message, key.space.network_name, place=key.name)
+def _disagreement(store: EtcdStore, keys: Keys, key: BlockKey, deadline: Deadline) -> str:
+    """How a block and its bitmap differ, of one revision of etcd; empty where they do not."""
+    reads = [messages.read(keys.block(key)), messages.read(keys.bitmaps() + block_name(key))]
+    request = messages.transaction((), reads)
+    block, bitmap = store.connection.transact(request, deadline, writes=False).outcome.found
+    if not block.pairs:
+        return ""
+    if not bitmap.pairs:
+        return "is missing"
+    try:
+        stored = values.read_block(key, block.pairs[0].value)
+    except BlockDamaged:
+        return ""  # which is found elsewhere
+    return "" if _agree(stored, read_bitmap(bitmap.pairs[0].value)) else "does not say what the block says"
 
 
 def _not_in_index(
