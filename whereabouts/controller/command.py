@@ -148,7 +148,14 @@ def _duties(
 
     schedule = expression_source(chosen.cron_file or CRON_FILE, HostFiles(), os.environ)
     store = _store(chosen, source)
-    return Duties(api, store, Settings(chosen.audit_interval, schedule), metrics, log, may_go_on)
+    return Duties(
+        api,
+        store,
+        Settings(chosen.audit_interval, chosen.namespace or api.namespace, schedule),
+        metrics,
+        log,
+        may_go_on,
+    )
 
 
 def _store(chosen: argparse.Namespace, source: Source) -> Store:

@@ -11,14 +11,18 @@ from typing import Any, NamedTuple
 from whereabouts.allocator import Allocator
 from whereabouts.cluster import events
 from whereabouts.cluster.events import EventRecorder
+from whereabouts.cluster.networks import DefinitionFiles
 from whereabouts.cluster.parsing import definition_of, node_of, pod_of
 from whereabouts.cluster.reading import DEFINITIONS, NODES, PODS, KubernetesCluster
 from whereabouts.cluster.watching import Change, Synced, Watch
 from whereabouts.commit import DirectCommitter
+from whereabouts.controller.complaints import Complaints
 from whereabouts.controller.metrics import Metrics
 from whereabouts.controller.schedule import Schedule
+from whereabouts.controller.slicing import Slicer
 from whereabouts.controller.work import Follower, Task, Work
 from whereabouts.deadline import Deadline
+from whereabouts.errors import WhereaboutsError
 from whereabouts.liveness import FINISHED, Node, Pod
 from whereabouts.log import Log
 from whereabouts.reconcile import Audit, Freed, Reconciler
@@ -27,6 +31,7 @@ from whereabouts.stores.kube_api import ApiClient
 from whereabouts.stores.kube_events import Event
 
 AUDIT_DEADLINE = 300.0
+SLICES_DEADLINE = 60.0
 LOOK_DEADLINE = 60.0
 MOST_FAILURES = 20
 """Failures of one look that are logged one by one."""
@@ -37,6 +42,8 @@ class Settings(NamedTuple):
 
     audit_seconds: float
     """Between two audits; 0: only at the times of the schedule."""
+    namespace: str
+    """Of the custom resources."""
     schedule: Callable[[], str]
     """Reads the cron expression."""
 
@@ -65,9 +72,12 @@ class Duties:
         self._audit_seconds = settings.audit_seconds
         self._audit_at = monotonic()
         self._schedule = Schedule(settings.schedule, log, datetime.now(UTC))
+        self._slicer = Slicer(store, self._cluster, DefinitionFiles())
         self._recut = Flag()
+        self._complaints = Complaints(self._events.record, settings.namespace, log)
         tasks = [
             Task("look again", self._look_is_due, self._look_again),
+            Task("cut node slices", self._recut.is_set, self._cut),
             Task("audit", self._audit_is_due, self._audit),
         ]
         pods, nodes = Watch(api, PODS, pod_of, log), Watch(api, NODES, node_of, log)
@@ -123,6 +133,20 @@ class Duties:
             self._metrics.last_audit.set(time())
         self._metrics.allocations.set(audit.records - audit.freed)
         self._log.debug(f"audit: {audit}")
+        self._recut.set()  # for slices that are free now, and where an event was lost
+
+    def _cut(self) -> None:
+        self._recut.clear()
+        try:
+            sliced = self._slicer.sync(Deadline(SLICES_DEADLINE))
+        except WhereaboutsError:
+            self._recut.set()
+            raise
+        self._metrics.sliced(sliced)
+        self._complaints.about(sliced)
+        for failure in sliced.failures:
+            self._task_failed("cut node slices")
+            self._log.error(failure)
 
     # ------------------------------------------------------------------ telling
 

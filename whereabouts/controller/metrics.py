@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from whereabouts.controller.slicing import Sliced
+
 _SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 
@@ -41,11 +43,25 @@ class Metrics:
         self.conflicts = self._gauge(
             "conflicting_addresses", "Addresses that the last audit found recorded as given twice."
         )
-        self.without_slice = self._gauge("nodes_without_slice", "Nodes without a slice.", "pool")
+        self.without_slice = self._gauge("nodes_without_slice", "Nodes without a slice of a pool.", "pool")
         self.slices = self._gauge(
             "slices", "Slices of a NodeSlicePool, by state: assigned or free.", "pool", "state"
         )
+        self.bad_definitions = self._gauge(
+            "bad_definitions", "NetworkAttachmentDefinitions that cannot be served as they are."
+        )
         self.events_dropped = self._counter("events_dropped", "Kubernetes Events that were not posted.")
+
+    def sliced(self, sliced: Sliced) -> None:
+        """What a pass over the node slices found."""
+        self.without_slice.clear()
+        self.slices.clear()
+        for pool in sliced.pools:
+            given = sum(bool(one.node) for one in pool.slices)
+            self.without_slice.labels(pool.name).set(len(sliced.without.get(pool.name, ())))
+            self.slices.labels(pool.name, "assigned").set(given)
+            self.slices.labels(pool.name, "free").set(len(pool.slices) - given)
+        self.bad_definitions.set(len(sliced.faults))
 
     def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
         return Gauge(f"whereabouts_controller_{name}", what, labels, registry=self.registry)

@@ -30,7 +30,8 @@ def read_json(text: bytes) -> Page:
     """A page with its objects as JSON has them."""
     content = json.loads(text)
     metadata = content["metadata"]
-    return Page(content["items"], metadata["resourceVersion"], metadata.get("continue") or "")
+    items = content["items"] or []  # null: of metadata, and none
+    return Page(items, metadata["resourceVersion"], metadata.get("continue") or "")
 
 
 def pages(
