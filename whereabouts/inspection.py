@@ -215,25 +215,25 @@ class _Home:
 
     def fault(self, record: Record) -> Finding | None:
         """The worst that is wrong with a record."""
-        address = record.address
-        value, shown = int(address), text_of(address)
+        kind, why = self._fault(record)
+        return _about(record, kind, f"{text_of(record.address)} {why}") if kind else None
+
+    def _fault(self, record: Record) -> tuple[str, str]:
+        value = int(record.address)
         if self._bounds is None:
-            text = f"{shown} is recorded for the range {self._text!r}, which is none"
-            return _about(record, "outside-range", text)
+            return "outside-range", f"is recorded for the range {self._text!r}, which is none"
         version, first, last = self._bounds
-        if version != address.version or not first <= value <= last:
-            text = f"{shown} is recorded for range {self._text}, which does not have it"
-            return _about(record, "outside-range", text)
+        if version != record.address.version or not first <= value <= last:
+            return "outside-range", f"is recorded for range {self._text}, which does not have it"
         if self._astray:
-            return _about(record, self._kind, f"{shown} is recorded for range {self._text}: {self._astray}")
+            return self._kind, f"is recorded for range {self._text}: {self._astray}"
         if (
             self._configured
             and not any(one.contains(value) for one in self._configured)
             and not record.owner.container_id.startswith(CONFLICT)
         ):
-            text = f"{shown} is in use, but range {self._text} as it is configured now would not give it"
-            return _about(record, "excluded", text)
-        return None
+            return "excluded", f"is in use, but range {self._text} as it is configured now would not give it"
+        return "", ""
 
 
 def _bounds(text: str) -> tuple[int, int, int] | None:
