@@ -38,6 +38,8 @@ from whereabouts.stores.sqlite import SqliteStore
 from .api_double import api_double
 from .api_server import kubeconfig
 from .cni_calls import CONSOLE
+from .map_pictures import IMAGES
+from .map_pictures import draw as draw_pictures
 from .store_contract import SOON, pod
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -195,7 +197,7 @@ def test_what_a_report_has_found_is_marked_in_its_space_only(
         "findings": [
             found("10.0.0.1"),
             found("10.0.0.2", "conflict"),
-            found("10.0.0.3", severity="harmless"),
+            found("10.0.0.3", "suspect", "harmless"),
             found("10.0.0.4", network_name="blue"),
             found("10.0.0.5", release={"own_range": "10.0.0.0/24"}),
             found("10.0.0.6", "excluded", "warning"),
@@ -207,7 +209,7 @@ def test_what_a_report_has_found_is_marked_in_its_space_only(
     path.write_text(json.dumps(report))
     record(store, PoolKey("", "10.0.0.0/28"), {f"10.0.0.{last}": pod(last) for last in range(1, 8)})
     lines = shown("10.0.0.0/28", "--report", str(path))
-    assert "10.0.0.0 ░?!█████·······░" in lines
+    assert "10.0.0.0 ░?!?████·······░" in lines
     assert "? suspect in the report" in lines[-2]
     path.write_text(json.dumps(report | {"store": "local:/elsewhere"}))
     arguments = ["map", "--local", str(tmp_path / "w.db"), "10.0.0.0/28", "--report", str(path)]
@@ -408,3 +410,8 @@ def test_in_a_cluster_excludes_come_from_its_definitions(
     assert any(
         line.startswith(f"Not known: NetworkAttachmentDefinition {namespace}/broken") for line in lines
     )
+
+
+@pytest.mark.parametrize("name", ["map-addresses.svg", "map-blocks.svg"])
+def test_pictures_of_the_documents_are_what_the_command_draws(name: str, tmp_path: Path) -> None:
+    assert (IMAGES / name).read_text() == draw_pictures(tmp_path)[name].read_text()

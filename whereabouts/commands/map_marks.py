@@ -9,7 +9,7 @@ from typing import Any
 from whereabouts.addresses import AddressError, parse_address
 from whereabouts.cells import State
 from whereabouts.commands.new_file import FileError
-from whereabouts.findings import HARMLESS, REPORT_VERSION, ReportError
+from whereabouts.findings import REPORT_VERSION, ReportError
 from whereabouts.pool import Pool
 
 _SHOWN_ANYWAY = "excluded"
@@ -41,7 +41,6 @@ def _marked(findings: Sequence[Mapping[str, Any]], pool: Pool) -> Iterator[tuple
         release = finding["release"] or {}
         own_range = release.get("own_range", pool.space.own_range)
         here = (finding["network_name"], own_range) == tuple(pool.space)
-        suspect = finding["severity"] != HARMLESS and finding["kind"] != _SHOWN_ANYWAY
-        if finding["address"] and here and suspect:
+        if finding["address"] and here and finding["kind"] != _SHOWN_ANYWAY:
             state = State.CONFLICT if finding["kind"] == "conflict" else State.SUSPECT
             yield int(parse_address(finding["address"])), state
