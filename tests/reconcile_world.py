@@ -39,7 +39,7 @@ NODES = ("n1", "n2")
 STALE_SECONDS = 30.0
 """How old a list may be."""
 ATTACH_SECONDS = 240.0
-"""How long after an address was given its pod's network status may say so."""
+"""How long all networks of a pod may take to be attached, and its network status to say so."""
 MIRROR_SECONDS = 60.0
 """How long a running static pod may be without its mirror."""
 FLAP_SECONDS = 4.0
@@ -60,7 +60,19 @@ class Violation(BaseException):
 class Life:
     """A pod as it is: the API server's word of it, and what its node knows."""
 
-    __slots__ = ("alive", "boxes", "busy", "go", "node", "pod", "record_uid", "reports", "static", "uid")
+    __slots__ = (
+        "alive",
+        "boxes",
+        "busy",
+        "go",
+        "limit",
+        "node",
+        "pod",
+        "record_uid",
+        "reports",
+        "static",
+        "uid",
+    )
 
     def __init__(
         self, uid: str, record_uid: str, ref: str, node: str, reports: bool, static: bool, go: bool
@@ -71,6 +83,7 @@ class Life:
         self.reports = reports
         self.static = static
         self.go = go
+        self.limit = 0.0
         self.alive = True
         self.busy = True
         self.boxes: dict[str, Box] = {}
@@ -268,9 +281,17 @@ class World:
             self.lose_mirror(life)
 
     def begin(self, life: Life, actor: Actor) -> None:
-        """The kubelet does one thing at a time for a pod."""
+        """The kubelet does one thing at a time for a pod, and gives up what takes too long."""
         life.busy = True
+        life.limit = self.now + ATTACH_SECONDS
         self.actors.append(actor)
+        self.duty(ATTACH_SECONDS, lambda: self.finish_in_time(life, actor))
+
+    def finish_in_time(self, life: Life, actor: Actor) -> None:
+        for _ in actor:
+            pass
+        if life.boxes:
+            self.report(life, "Running")
 
     def create(self, ref: str) -> None:
         self.numbers += 1
@@ -284,7 +305,7 @@ class World:
         life = Life(uid, known, ref, self.one_of(nodes), self.chance(0.85), static and bool(known), go)
         self.lives[ref] = life
         self.publish(life)
-        self.actors.append(self.start(life))
+        self.begin(life, self.start(life))
 
     def start(self, life: Life) -> Actor:
         """The kubelet makes the sandbox, again where that fails, and Multus reports at the end."""
@@ -292,7 +313,7 @@ class World:
         if (yield from self.attach(life, "net1")):
             if life.reports and self.chance(0.3):
                 yield from self.attach(life, "net2")
-            self.duty(ATTACH_SECONDS, lambda: self.report(life, "Running"))
+            self.duty(life.limit - self.now, lambda: self.report(life, "Running"))
         life.busy = False
 
     def attach(self, life: Life, ifname: str) -> Generator[None, None, bool]:
@@ -410,7 +431,7 @@ class World:
             if not life.alive:
                 return
             yield from self.attach(life, ifname)
-        self.duty(ATTACH_SECONDS, lambda: self.report(life, "Running"))
+        self.duty(life.limit - self.now, lambda: self.report(life, "Running"))
         life.busy = False
 
     def plug(self, life: Life) -> Actor:
@@ -425,7 +446,7 @@ class World:
             if self.chance(0.5):
                 self.actors.append(self.detach(box, owner))
             yield
-        self.duty(ATTACH_SECONDS, lambda: self.report(life, "Running"))
+        self.duty(life.limit - self.now, lambda: self.report(life, "Running"))
         life.busy = False
 
     def remove(self, life: Life, *, by_force: bool) -> None:
