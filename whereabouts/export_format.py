@@ -141,7 +141,8 @@ def _as_json(entry: Entry) -> Mapping[str, object]:
     if isinstance(entry, Block):
         return {"block": {**_key_as_json(entry.key), "allocations": list(_allocations_as_json(entry))}}
     if isinstance(entry, Pool):
-        return {"pool": {**entry.key._asdict(), "shared": entry.shared}}
+        key = entry.key
+        return {"pool": {"network_name": key.network_name, "range": key.range, "shared": entry.shared}}
     if isinstance(entry, SlicePool):
         return {"slices": {**entry._asdict(), "slices": [one._asdict() for one in entry.slices]}}
     if isinstance(entry, Damaged):
