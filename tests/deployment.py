@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "base"
 CHART = DEPLOY / "chart" / "whereabouts"
-COMPONENTS = ("metrics", "podmonitor")
+COMPONENTS = ("coexist", "metrics", "podmonitor")
 
 yaml: Any = import_module("yaml")
 

@@ -102,6 +102,17 @@ def test_with_metrics_it_makes_what_the_components_do(tmp_path: Path) -> None:
     )
 
 
+def test_with_the_setting_to_coexist_it_makes_what_the_component_does(tmp_path: Path) -> None:
+    chart = rendered(tmp_path, settings={"coexist_with_upstream": True})
+    (daemon_set,) = (content for content in chart if content["kind"] == "DaemonSet")
+    del daemon_set["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
+    manifests = kustomized(overlay(tmp_path, namespace="kube-system", components=("coexist",)))
+    for content in (*chart, *manifests):
+        if content["kind"] == "Secret":
+            content["stringData"] = {name: json.loads(text) for name, text in content["stringData"].items()}
+    _assert_equal(chart, manifests)
+
+
 def test_helm_finds_nothing_to_object_to() -> None:
     run = _helm("lint", "--strict", CHART)
     assert run.returncode == 0, run.stdout
@@ -133,6 +144,7 @@ EVERYTHING: dict[str, Any] = {
     "nodeSelector": {},
     "tolerations": [],
     "cniConf": {"confDir": "/var/lib/rancher/cni/net.d", "binDir": "/var/lib/rancher/cni/bin"},
+    "settings": {"datastore": "etcd", "etcd_host": "10.0.0.7:2379", "etcd_password": "it's"},
     "agent": {"logLevel": "debug", "allowDirectories": ["/var/log/whereabouts"]},
     "cronExpression": "@hourly",
     "controller": {"replicas": 3, "podAnnotations": {"note": "why"}, "podDisruptionBudget": False},
@@ -195,11 +207,18 @@ def test_every_value_that_is_given_reaches_its_place(tmp_path: Path) -> None:
     ]
     for container in (agent["initContainers"][0], agent["containers"][1]):
         environment = {entry["name"]: entry.get("value") for entry in container["env"]}
-        places = {mount["mountPath"] for mount in container["volumeMounts"]}
+        places = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] != "settings"}
         assert places == {environment["CNI_CONF_DIR"], environment["CNI_BIN_DIR"]}
         assert places == {f"/host{EVERYTHING['cniConf'][name]}" for name in ("confDir", "binDir")}
+    settings = objects[Name("Secret", "default", "ipam-settings")]["stringData"]["whereabouts.conf"]
+    assert json.loads(settings) == EVERYTHING["settings"]
+    assert volumes.keys() >= {"settings"}
     controller = objects[Name("Deployment", "default", "ipam-controller")]["spec"]
     assert controller["replicas"] == 3
+    # The records are not in the cluster: the controller is told where.
+    (container,) = controller["template"]["spec"]["containers"]
+    assert "--config=/settings/whereabouts.conf" in container["args"]
+    assert "/settings" in [mount["mountPath"] for mount in container["volumeMounts"]]
     assert controller["template"]["spec"]["priorityClassName"] == "system-node-critical"
     assert objects[Name("ConfigMap", "default", "ipam-config")]["data"] == {"cron-expression": "@hourly"}
 

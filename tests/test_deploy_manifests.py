@@ -96,6 +96,9 @@ def test_what_installs_sees_the_hosts_directories_below_host_and_the_agent_does_
     host = {"/host/opt/cni/bin": "/opt/cni/bin", "/host/etc/cni/net.d": "/etc/cni/net.d"}
     for name in ("whereabouts/install", "whereabouts/token", "whereabouts-uninstall/uninstall"):
         mounts = _mounts(CONTAINERS[name], TEMPLATES[name.partition("/")[0]])
+        settings, read_only = mounts.pop("/settings")
+        assert settings["secret"] == {"secretName": "whereabouts-settings", "optional": True}
+        assert read_only
         assert {place: volume["hostPath"]["path"] for place, (volume, _) in mounts.items()} == host
     assert not host.keys() & _mounts(AGENT, template).keys()
 

@@ -51,6 +51,8 @@ def test_the_daemonset_serves_pods_of_a_bare_node_and_leaves_nothing_there(tmp_p
         for path in ("/opt/cni/bin", "/etc/cni/net.d"):
             node.path(path).mkdir(parents=True)
             os.chown(node.path(path), 1234, 1234)
+        node.path("settings").mkdir()
+        node.path("settings/whereabouts.conf").write_text('{"log_level": "verbose"}')
         install = node.start("install")
         assert install.wait() == 0, install.lines
 
@@ -81,6 +83,7 @@ def test_the_daemonset_serves_pods_of_a_bare_node_and_leaves_nothing_there(tmp_p
 def _rotate(node: Player, access: Account, token: Process) -> None:
     conf = json.loads(node.path("/etc/cni/net.d/whereabouts.d/whereabouts.conf").read_text())
     kubeconfig = node.path(conf["kubernetes"]["kubeconfig"])
+    assert conf["log_level"] == "verbose"
     assert access.token in kubeconfig.read_text()
     fresh = access.issued_token()
     node.token.write_text(fresh)

@@ -9,6 +9,7 @@ import signal
 from whereabouts.agent.framing import DEFAULT_SOCKET
 from whereabouts.install.follower import CredentialFollower
 from whereabouts.install.installer import install, uninstall
+from whereabouts.install.operator_settings import read_operator_settings
 from whereabouts.install.settings import SERVICE_ACCOUNT, read_directories, read_settings
 from whereabouts.log import LEVELS, Log, to_stderr
 
@@ -24,6 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def add_install_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that :func:`whereabouts.install.settings.read_settings` knows, except for --socket."""
     _add_directories(parser)
+    _add_settings(parser)
     add = parser.add_argument
     add("--cron", metavar="EXPR", help="when to reconcile [WHEREABOUTS_RECONCILER_CRON, 30 4 * * *]")
     add("--service-account", metavar="DIR", help=f"where token and ca.crt are mounted [{SERVICE_ACCOUNT}]")
@@ -81,6 +83,7 @@ def _register_uninstall(commands: argparse._SubParsersAction[argparse.ArgumentPa
         description="Removes what install put there. What others wrote stays, and so does every datastore.",
     )
     _add_directories(parser)
+    _add_settings(parser)
     _add_log_level(parser)
     parser.set_defaults(run=_uninstall)
 
@@ -95,6 +98,15 @@ def _add_directories(parser: argparse.ArgumentParser) -> None:
         dest="conf_dir",
         metavar="DIR",
         help="in which whereabouts.d is [CNI_CONF_DIR, /host/etc/cni/net.d]",
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--settings",
+        dest="settings_file",
+        metavar="FILE",
+        help="a JSON object with more keys of whereabouts.conf; none, if there is no such file",
     )
 
 
@@ -123,5 +135,6 @@ def _install(chosen: argparse.Namespace) -> int:
 
 def _uninstall(chosen: argparse.Namespace) -> int:
     bin_dir, conf_dir = read_directories(vars(chosen), os.environ)
-    uninstall(bin_dir, conf_dir, Log(chosen.log_level, to_stderr))
+    operators = read_operator_settings(chosen.settings_file)
+    uninstall(bin_dir, conf_dir, Log(chosen.log_level, to_stderr), operators)
     return 0

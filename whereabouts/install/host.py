@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 
 from whereabouts.install.directory import Directory
 from whereabouts.install.errors import InstallError
 from whereabouts.install.kubeconfig import FIRST_LINE
+from whereabouts.install.operator_settings import NOTHING
 
 PLUGIN = "whereabouts"
 SOCKET_PATH = "whereabouts.socket-path"
@@ -51,16 +53,17 @@ def host_directory(path: str) -> Directory:
     return Directory.at(path)
 
 
-def conf_text(folder: str, cron: str, *, kubernetes: bool) -> str:
+def conf_text(folder: str, cron: str, *, kubernetes: bool, operators: Mapping[str, object] = NOTHING) -> str:
     """The flat file (behaviour.md 2.4 and 7.2) for the host's directory ``folder``.
 
-    Names the Kubernetes API as the datastore only if there is a kubeconfig for it.
+    Names the Kubernetes API as the datastore only if there is a kubeconfig for it. What ``operators`` say
+    goes before.
     """
     conf: dict[str, object] = {"configuration_path": folder, "reconciler_cron_expression": cron}
     if kubernetes:
         kubeconfig = {"kubeconfig": os.path.join(folder, KUBECONFIG)}
         conf = {"datastore": "kubernetes", **conf, "kubernetes": kubeconfig}
-    return json.dumps(conf, indent=2) + "\n"
+    return json.dumps({**conf, **operators}, indent=2) + "\n"
 
 
 def is_our_plugin(content: bytes) -> bool:
@@ -73,12 +76,12 @@ def is_our_kubeconfig(content: bytes) -> bool:
     return content.startswith(FIRST_LINE.encode())
 
 
-def is_our_conf(content: bytes) -> bool:
-    """Whether a flat file is as this installer writes it, with nobody's changes."""
+def is_our_conf(content: bytes, operators: Mapping[str, object]) -> bool:
+    """Whether a flat file is as this installer writes it with these settings, and nobody's changes."""
     try:
         conf = json.loads(content)
         folder, cron = conf["configuration_path"], conf["reconciler_cron_expression"]
-        again = conf_text(folder, cron, kubernetes="kubernetes" in conf)
+        again = conf_text(folder, cron, kubernetes="kubernetes" in conf, operators=operators)
     except (ValueError, TypeError, KeyError, RecursionError):
         return False
     return content == again.encode()

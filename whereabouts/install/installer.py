@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from whereabouts.agent.framing import DEFAULT_SOCKET
 from whereabouts.install import host
@@ -10,6 +11,7 @@ from whereabouts.install.credentials import Credentials, read_credentials
 from whereabouts.install.directory import Directory
 from whereabouts.install.errors import InstallError
 from whereabouts.install.kubeconfig import api_server, kubeconfig_text
+from whereabouts.install.operator_settings import NOTHING
 from whereabouts.install.settings import Settings
 from whereabouts.log import Log
 
@@ -84,7 +86,9 @@ def _write_kubeconfig(folder: Directory, settings: Settings, credentials: Creden
 
 def _write_conf(folder: Directory, settings: Settings, log: Log) -> None:
     kubernetes = folder.has(host.KUBECONFIG)
-    text = host.conf_text(host.on_host(folder.path), settings.cron, kubernetes=kubernetes)
+    text = host.conf_text(
+        host.on_host(folder.path), settings.cron, kubernetes=kubernetes, operators=settings.operators
+    )
     _put(folder, host.CONF, text.encode(), settings.mode, log)
 
 
@@ -112,8 +116,11 @@ def _put(directory: Directory, name: str, content: bytes, mode: int, log: Log) -
         log.debug(f"{directory.path}/{name} is up to date")
 
 
-def uninstall(bin_dir: str, conf_dir: str, log: Log) -> None:
-    """Remove what :func:`install` put on the host; what others wrote stays, and so does every datastore."""
+def uninstall(bin_dir: str, conf_dir: str, log: Log, operators: Mapping[str, object] = NOTHING) -> None:
+    """Remove what :func:`install` put on the host; what others wrote stays, and so does every datastore.
+
+    ``operators`` are the settings that were installed.
+    """
     if os.path.isdir(bin_dir):
         with Directory.existing(bin_dir) as programs:
             _remove_programs(programs, log)
@@ -122,7 +129,7 @@ def uninstall(bin_dir: str, conf_dir: str, log: Log) -> None:
     folder = os.path.join(conf_dir, host.FOLDER)
     if os.path.lexists(folder):
         with Directory.existing(conf_dir) as confs:
-            _remove_folder(confs, log)
+            _remove_folder(confs, operators, log)
     else:
         log.error(f"there is no directory {folder}: nothing to remove there")
 
@@ -139,16 +146,16 @@ def _remove_programs(programs: Directory, log: Log) -> None:
     _remove(programs, host.SOCKET_PATH, log)
 
 
-def _remove_folder(confs: Directory, log: Log) -> None:
+def _remove_folder(confs: Directory, operators: Mapping[str, object], log: Log) -> None:
     with confs.inner(host.FOLDER) as folder:
-        _remove_files(folder, log)
+        _remove_files(folder, operators, log)
     if confs.remove_inner(host.FOLDER):
         log.verbose(f"removed {confs.path}/{host.FOLDER}")
     else:
         log.verbose(f"left {confs.path}/{host.FOLDER}: it is not empty")
 
 
-def _remove_files(folder: Directory, log: Log) -> None:
+def _remove_files(folder: Directory, operators: Mapping[str, object], log: Log) -> None:
     for name in (host.KUBECONFIG, host.CONF, host.NODENAME):
         folder.sweep(name)
     kubeconfig, conf = (host.read_text(folder, name) for name in (host.KUBECONFIG, host.CONF))
@@ -156,7 +163,7 @@ def _remove_files(folder: Directory, log: Log) -> None:
         _remove(folder, host.KUBECONFIG, log)
     elif folder.has(host.KUBECONFIG):
         log.error(f"left {folder.path}/{host.KUBECONFIG}: another installer wrote it")
-    if conf is not None and host.is_our_conf(conf):
+    if conf is not None and host.is_our_conf(conf, operators):
         _remove(folder, host.CONF, log)
     elif folder.has(host.CONF):
         # A node name has nothing that tells who wrote it: it goes with the configuration.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from whereabouts.agent.framing import DEFAULT_SOCKET
 from whereabouts.install.errors import InstallError
+from whereabouts.install.operator_settings import NOTHING, read_operator_settings
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -38,6 +39,8 @@ class Settings(NamedTuple):
     socket: str
     without_kubernetes: bool = False
     """The cluster's datastore is not the Kubernetes API, so that a missing token is no mistake."""
+    operators: Mapping[str, object] = NOTHING
+    """What the operator adds to whereabouts.conf."""
 
 
 def read_settings(options: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
@@ -68,6 +71,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         node_name=_node_name(value("node_name", "NODENAME")),
         socket=_socket(options.get("socket") or DEFAULT_SOCKET),
         without_kubernetes=bool(options.get("without_kubernetes")),
+        operators=read_operator_settings(options.get("settings_file")),
     )
 
 

@@ -73,6 +73,9 @@ volumeMounts:
     mountPath: /host{{ .Values.cniConf.binDir }}
   - name: cni-net-dir
     mountPath: /host{{ .Values.cniConf.confDir }}
+  - name: settings
+    mountPath: /settings
+    readOnly: true
 {{- end -}}
 
 {{- /* Where the agent's probes go: to the loopback, unless it listens on the node's address. */ -}}
