@@ -10,7 +10,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kube_api import Refused
-from whereabouts.stores.kube_status import write_usage
+from whereabouts.stores.kube_status import write_status
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from . import kubernetes_contract
@@ -93,6 +93,7 @@ def steps() -> int:
     return 20
 
 
+@pytest.mark.slow
 class TestStoreOfANodeAgent(KubernetesContract):
     """The contract of all stores, with no more rights than a node agent has."""
 
@@ -103,4 +104,4 @@ class TestStoreOfANodeAgent(KubernetesContract):
         (store,) = stores(1)
         add(store, demand("10.0.0.0/16"), pod(1))
         with pytest.raises(Refused, match="forbidden"):
-            write_usage(store, Deadline(SOON))
+            write_status(store, None, Deadline(SOON))

@@ -128,3 +128,57 @@ def test_the_disruption_budget_is_for_the_controllers_pods() -> None:
 
 def test_the_charts_definitions_are_those_of_the_manifests() -> None:
     assert (CHART / "crds").resolve() == DEPLOY / "crds"
+
+
+def _of_the_go_plugin(namespace: str) -> Manifest:
+    """The Go plugin's DaemonSet as far as it differs from ours."""
+    labels = {"tier": "node", "app": "whereabouts", "name": "whereabouts"}
+    mounts = {"cnibin": "/host/opt/cni/bin", "cni-net-dir": "/host/etc/cni/net.d"}
+    container = {
+        "name": "whereabouts",
+        "image": "example/whereabouts:latest",
+        "command": ["/bin/sh"],
+        "args": ["-c", "/install-cni.sh"],
+        "resources": {"limits": {"cpu": "100m", "memory": "200Mi"}},
+        "volumeMounts": [{"name": name, "mountPath": path} for name, path in mounts.items()],
+    }
+    spec = {
+        "hostNetwork": True,
+        "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}],
+        "containers": [container],
+        "volumes": [
+            {"name": name, "hostPath": {"path": path.removeprefix("/host")}} for name, path in mounts.items()
+        ],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "whereabouts", "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": {"name": "whereabouts"}},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+
+
+@pytest.mark.parametrize("options", [(), ("--server-side", "--force-conflicts")], ids=["client", "server"])
+def test_nothing_of_the_go_plugins_daemonset_is_left_when_ours_is_applied_over_it(
+    options: tuple[str, ...], server: ApiServer, tmp_path: Path
+) -> None:
+    namespace, path = server.namespace(), tmp_path / "daemonset.json"
+    (ours,) = of_kind(kustomized(overlay(tmp_path, namespace=namespace)), "DaemonSet")
+    for content, how in ((_of_the_go_plugin(namespace), ()), (ours, options)):
+        path.write_text(json.dumps(content))
+        server.kubectl("apply", f"--filename={path}", *how)
+    spec = json.loads(server.kubectl("-n", namespace, "get", "daemonset", "whereabouts", "-o", "json"))[
+        "spec"
+    ]
+    left = spec["template"]["spec"]
+    expected = ours["spec"]["template"]["spec"]
+    assert [container["name"] for container in left["containers"]] == ["whereabouts", "token"]
+    for container, wanted in zip(left["containers"], expected["containers"], strict=True):
+        for field in ("command", "args", "image", "resources", "volumeMounts"):
+            assert container.get(field) == wanted.get(field), field
+    assert left["tolerations"] == expected["tolerations"]
+    volumes = {volume["name"]: volume for volume in left["volumes"]}
+    assert volumes.keys() == {volume["name"] for volume in expected["volumes"]}
