@@ -28,7 +28,9 @@ def pod(number: int) -> Any:
         {"name": "default/blue", "interface": "net1", "ips": [f"172.16.{number >> 8}.{number & 255}"]},
     ]
     variables = [{"name": f"VARIABLE_{n}", "value": f"value {n} of the application"} for n in range(12)]
-    fields = {f'k:{{"name":"VARIABLE_{n}"}}': {".": {}, "f:name": {}, "f:value": {}} for n in range(12)}
+    fields: dict[str, Any] = {
+        f'k:{{"name":"VARIABLE_{n}"}}': {".": {}, "f:name": {}, "f:value": {}} for n in range(12)
+    }
     states: dict[str, Any] = {
         f'k:{{"type":"{name}"}}': {".": {}, "f:status": {}, "f:type": {}} for name in CONDITIONS
     }

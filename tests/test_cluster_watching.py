@@ -220,6 +220,22 @@ def test_what_is_kept_can_be_kept_small(server: Server, namespace: str, api: Api
         assert follower.next() == ("deleted", "a", f"{namespace}/a 1")
 
 
+def test_a_watch_that_ends_in_time_is_begun_again_and_nothing_is_lost(
+    server: Server, namespace: str, proxy: CuttingProxy, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "WATCH_SECONDS", 1)
+    watch = Watch(api, PODS, mark_of)
+    with following(watch, f"{namespace}/") as follower:
+        follower.until_synced()
+        begun = proxy.accepted
+        for n in itertools.count():
+            create_pod(server, namespace, f"p{n}")
+            assert follower.next() == ("added", f"p{n}", "")
+            if proxy.accepted >= begun + 2:
+                break
+    assert (watch.lists, watch.cuts) == (1, 0)
+
+
 # --------------------------------------------------------------------- what fails
 
 
