@@ -74,6 +74,7 @@ def test_the_source_distribution_holds_sources_tests_and_documents_and_nothing_b
     assert [name for name in names if name.endswith(BUILT)] == []
     expected = {"LICENSE", "README.md", "pyproject.toml", "setup.py", "whereabouts/py.typed"}
     patterns = ("whereabouts/**/*.py", "whereabouts/**/*.py[xi]", "whereabouts/native/*.c", "tests/**/*.py")
+    patterns += ("deploy/**/*.yaml", "deploy/**/*.tpl", "deploy/kind/*")
     expected |= {str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)}
     assert expected - set(names) == set()
 
