@@ -141,12 +141,12 @@ def test_a_static_pod_that_ended_is_kept_while_its_node_is_not_heard_of() -> Non
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Unknown"])
 def test_pods_of_a_node_that_is_gone_are_gone(phase: str) -> None:
     pod = POD._replace(node="vanished", phase=phase)
-    assert verdict(pod=pod) == Suspicion(NODE_GONE, GONE_SECONDS)
-    assert verdict(OF_GO_PLUGIN, pod) == Suspicion(NODE_GONE, GONE_SECONDS)
+    assert verdict(pod=pod) == Suspicion(NODE_GONE, GONE_SECONDS, "vanished")
+    assert verdict(OF_GO_PLUGIN, pod) == Suspicion(NODE_GONE, GONE_SECONDS, "vanished")
 
 
 def test_pods_of_a_node_that_somebody_declared_off_are_gone() -> None:
-    assert verdict(pod=POD._replace(node="off")) == Suspicion(NODE_OUT_OF_SERVICE, GONE_SECONDS)
+    assert verdict(pod=POD._replace(node="off")) == Suspicion(NODE_OUT_OF_SERVICE, GONE_SECONDS, "off")
 
 
 def test_a_node_counts_by_what_the_pod_says_not_by_what_the_record_calls_it() -> None:

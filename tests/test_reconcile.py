@@ -200,6 +200,18 @@ def test_what_a_running_pod_does_not_report_takes_its_time(scene: Scene) -> None
     assert scene.recorded() == {first: "ns/a"}
 
 
+def test_a_list_that_is_behind_does_not_begin_the_time_in_which_a_pod_may_report(scene: Scene) -> None:
+    address = scene.give(owner("a"))
+    scene.cluster.has(pod("a", address))
+    scene.cluster.listed = [pod("a")]
+    assert scene.audit().suspects == 0
+    scene.cluster.listed = None
+    scene.cluster.has(pod("a"))
+    scene.audit(after=LAGGING_SECONDS)
+    assert scene.audit(after=LAGGING_SECONDS - 1).freed == 0
+    assert scene.audit(after=1.0).freed == 1
+
+
 def test_a_range_with_hints_gives_the_freed_address_to_the_next(scene: Scene) -> None:
     small = "10.7.0.0/23"
     for number in range(300):
@@ -240,13 +252,14 @@ def test_a_node_that_only_the_list_did_not_have_is_there(scene: Scene) -> None:
 def test_a_pod_that_came_again_and_took_the_address_over_in_the_last_moment_keeps_it(scene: Scene) -> None:
     address = scene.give(owner("a"))
     scene.audit()
-    free = scene.reconciler._allocator.free
+    allocates: Any = scene.reconciler._allocator
+    free = allocates.free
 
     def taken_over_first(*args: Any) -> Any:
         scene.give(owner("a", uid="uid-of-another", container="c2"))
         return free(*args)
 
-    scene.reconciler._allocator.free = taken_over_first  # type: ignore[method-assign]
+    allocates.free = taken_over_first
     assert scene.audit(after=60.0).freed == 0
     assert scene.recorded() == {address: "ns/a"}
     assert scene.freed == []
@@ -328,7 +341,7 @@ def test_a_block_that_cannot_be_written_does_not_stop_the_others_and_is_tried_ag
         scene.give(owner(network), network=network)
     write = scene.store.write_block
 
-    def locked(key: BlockKey, *args: Any) -> StoredBlock:
+    def locked(key: BlockKey, *args: Any) -> Any:
         if key.space.network_name == "locked":
             raise Unavailable("it is locked")
         return write(key, *args)

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from itertools import count, islice
+from typing import Any
 
 import pytest
 
@@ -75,17 +76,6 @@ def test_a_schedule_is_the_same_each_time() -> None:
 # ---- what the schedules are worth: each safeguard taken out is noticed ----
 
 
-class WithoutSecondObservation(Reconciler):
-    """Frees what is suspected once."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        observe = self._suspects.observe
-        self._suspects.observe = lambda key, offset, owner, suspicion, since: observe(  # type: ignore[method-assign]
-            key, offset, owner, suspicion._replace(seconds=0.0), since
-        )
-
-
 class _AnyRecordOf(dict[Allocation, str]):
     """The addresses that were judged, whoever holds them now."""
 
@@ -128,8 +118,15 @@ def first_live_address_freed_by(reconciler: type[Reconciler]) -> int | None:
     return None
 
 
-def test_mutation_without_the_second_observation_a_schedule_frees_a_live_address() -> None:
-    assert first_live_address_freed_by(WithoutSecondObservation) is not None
+def test_mutation_without_the_second_observation_a_schedule_frees_a_live_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def at_first_sight(*known: Any) -> Suspicion | None:
+        suspicion = judge(*known)
+        return suspicion and suspicion._replace(seconds=0.0)
+
+    monkeypatch.setattr(reconcile, "judge", at_first_sight)
+    assert first_live_address_freed_by(Reconciler) is not None
 
 
 def test_mutation_without_the_condition_on_the_record_a_schedule_frees_a_live_address() -> None:

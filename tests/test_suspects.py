@@ -16,7 +16,7 @@ from whereabouts.liveness import (
     Suspicion,
 )
 from whereabouts.owners import Owner
-from whereabouts.suspects import Suspects
+from whereabouts.suspects import AT_ONCE, Suspects
 
 KEY = BlockKey.of(Space(), ip_address("10.0.0.0"))
 NEXT = BlockKey.of(Space(), ip_address("10.0.1.0"))
@@ -57,16 +57,32 @@ def test_a_pod_that_ended_and_is_gone_later_was_dead_all_the_time() -> None:
 
 def test_a_static_pod_that_ended_and_whose_mirror_is_gone_is_observed_anew() -> None:
     suspects = Suspects()
-    suspects.observe(KEY, 1, OWNER, FINISHED._replace(seconds=LAGGING_SECONDS), 100.0)
-    later = suspects.observe(KEY, 1, OWNER, GONE._replace(seconds=LAGGING_SECONDS), 103.0)
+    suspects.observe(KEY, 1, OWNER, FINISHED._replace(seconds=LAGGING_SECONDS), 100.0, live=True)
+    later = suspects.observe(KEY, 1, OWNER, GONE._replace(seconds=LAGGING_SECONDS), 103.0, live=True)
     assert later.due == 103.0 + LAGGING_SECONDS
+
+
+def test_where_time_is_the_evidence_it_begins_with_a_pod_that_was_read_alone() -> None:
+    suspects = Suspects()
+    assert suspects.observe(KEY, 1, OWNER, UNREPORTED, 100.0).due == AT_ONCE
+    assert suspects.observe(KEY, 1, OWNER, UNREPORTED, 160.0).due == AT_ONCE
+    assert suspects.observe(KEY, 1, OWNER, UNREPORTED, 161.0, live=True).due == 161.0 + LAGGING_SECONDS
+    assert suspects.observe(KEY, 1, OWNER, UNREPORTED, 200.0).due == 161.0 + LAGGING_SECONDS
+    assert suspects.observe(KEY, 1, OWNER, UNREPORTED, 300.0, live=True).due == 161.0 + LAGGING_SECONDS
+
+
+def test_another_node_that_is_gone_is_another_reason() -> None:
+    suspects = Suspects()
+    suspects.observe(KEY, 1, OWNER, Suspicion(NODE_GONE, GONE_SECONDS, "n1"), 100.0)
+    later = suspects.observe(KEY, 1, OWNER, Suspicion(NODE_GONE, GONE_SECONDS, "n2"), 103.0)
+    assert later.due == 103.0 + GONE_SECONDS
 
 
 def test_those_that_are_due_come_by_block_the_longest_waiting_first() -> None:
     suspects = Suspects()
     suspects.observe(KEY, 1, OWNER, GONE, 101.0)
     suspects.observe(NEXT, 2, OWNER, GONE, 100.0)
-    suspects.observe(NEXT, 3, OWNER, UNREPORTED, 100.0)
+    suspects.observe(NEXT, 3, OWNER, UNREPORTED, 100.0, live=True)
     assert suspects.next_due() == 105.0
     assert suspects.due(104.9) == []
     assert [(key, list(ready)) for key, ready in suspects.due(106.0)] == [(NEXT, [2]), (KEY, [1])]

@@ -59,7 +59,8 @@ NODE_OUT_OF_SERVICE = "the node of its pod is out of service"
 NOT_REPORTED = "its pod runs without this address"
 
 CONFLICT = "conflict: "
-"""What the container ID of a record begins with whose address two pods were given."""
+"""What the container ID of a record begins with whose address two pods were given. No DEL matches it, and
+without a pod reference nothing judges it dead: the address stays taken until a person releases it."""
 
 FINISHED = ("Succeeded", "Failed")
 """Phases in which a pod stays for good."""
@@ -98,11 +99,13 @@ class Node(NamedTuple):
 class Suspicion(NamedTuple):
     """Why nobody seems to live behind a record.
 
-    ``reason`` is one of the constants of this module. ``seconds`` is for how long it has to be so.
+    ``reason`` is one of the constants of this module. ``seconds`` is for how long it has to be so. ``node``
+    is the node that is gone, where that is the reason.
     """
 
     reason: str
     seconds: float
+    node: str = ""
 
 
 def judge(address: Address, owner: Owner, pod: Pod | None, nodes: Mapping[str, Node]) -> Suspicion | None:
@@ -119,9 +122,9 @@ def judge(address: Address, owner: Owner, pod: Pod | None, nodes: Mapping[str, N
     if pod.phase in FINISHED:
         return _unless_static(POD_FINISHED, len(pod.uids) > 1, node)
     if pod.node and node is None:
-        return Suspicion(NODE_GONE, GONE_SECONDS)
+        return Suspicion(NODE_GONE, GONE_SECONDS, pod.node)
     if node is not None and node.out_of_service:
-        return Suspicion(NODE_OUT_OF_SERVICE, GONE_SECONDS)
+        return Suspicion(NODE_OUT_OF_SERVICE, GONE_SECONDS, pod.node)
     if pod.addresses is not None and address in pod.addresses:
         return None
     if _of_another_pod(owner, pod, nodes):

@@ -5,7 +5,8 @@ A record is freed after these steps, and whatever is not known at one of them en
 1. it is *observed* that nobody seems to live behind it: by an audit, which goes through all blocks, or by an
    event that says that a pod or a node was deleted;
 2. it is observed again, after the time that the rule asks for (see :mod:`whereabouts.liveness`), in the same
-   record, for the same reason. Any look in between that says otherwise begins this anew;
+   record, for the same reason. Any look in between that says otherwise begins this anew. Where time itself is
+   the evidence, the first observation is made in a pod that was read alone, too, because lists may be behind;
 3. pod and nodes are read once more, as they are now, and the record is judged by that;
 4. it is freed if, in the write itself, it still is the record that was judged.
 
@@ -30,6 +31,7 @@ from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.deletions import Deletions
 from whereabouts.errors import WhereaboutsError
 from whereabouts.liveness import (
+    CONFLICT,
     GONE_SECONDS,
     NODE_GONE,
     Node,
@@ -90,6 +92,10 @@ class Audit(NamedTuple):
     :func:`~whereabouts.liveness.waits_for_operator`."""
     failures: tuple[str, ...]
     """What could not be looked at or freed; the others were."""
+    damaged: tuple[BlockKey, ...] = ()
+    """Blocks that cannot be read."""
+    conflicts: tuple[tuple[BlockKey, Allocation], ...] = ()
+    """Addresses that two pods were given."""
 
 
 class _Tally:
@@ -98,6 +104,8 @@ class _Tally:
     def __init__(self) -> None:
         self.blocks = self.records = self.freed = self.waiting_for_operator = 0
         self.failures: list[str] = []
+        self.damaged: list[BlockKey] = []
+        self.conflicts: list[tuple[BlockKey, Allocation]] = []
 
     def failed(self, what: str, error: Exception) -> None:
         ours = isinstance(error, WhereaboutsError)
@@ -210,6 +218,8 @@ class Reconciler:
             len(self._suspects),
             tally.waiting_for_operator,
             tuple(tally.failures),
+            tuple(tally.damaged),
+            tuple(tally.conflicts),
         )
 
     # ------------------------------------------------------- first observation
@@ -226,25 +236,28 @@ class Reconciler:
         if stored.block is None:
             self._suspects.keep_only(stored.key, ())
             tally.failures.append(stored.damage)
+            tally.damaged.append(stored.key)
             return
         tally.records += len(stored.block)
         index.add(stored.block)
         suspected = set()
         for offset, owner in stored.block:
+            if owner.container_id.startswith(CONFLICT):
+                tally.conflicts.append((stored.key, (stored.key.address(offset), owner)))
             pod = pods.get(owner.pod_ref)
             suspicion = judge(stored.key.address(offset), owner, pod, nodes)
             if suspicion is not None:
-                since = self._observed_at(suspicion, pod)
+                since = self._observed_at(suspicion)
                 self._suspects.observe(stored.key, offset, owner, suspicion, since)
                 suspected.add(offset)
             else:
                 tally.waiting_for_operator += waits_for_operator(pod, nodes)
         self._suspects.keep_only(stored.key, suspected)
 
-    def _observed_at(self, suspicion: Suspicion, pod: Pod | None) -> float:
+    def _observed_at(self, suspicion: Suspicion) -> float:
         """When a record was seen to be nobody's: now, or when its node was seen being deleted."""
-        if pod is not None and suspicion.reason == NODE_GONE:
-            return self._nodes_deleted.get(pod.node, self._clock())
+        if suspicion.reason == NODE_GONE:
+            return self._nodes_deleted.get(suspicion.node, self._clock())
         return self._clock()
 
     def _take_node_events(self) -> None:
@@ -291,7 +304,7 @@ class Reconciler:
             now = self._clock()
             if suspicion is None:
                 self._suspects.clear(key, offset)
-            elif self._suspects.observe(key, offset, owner, suspicion, now).due <= now:
+            elif self._suspects.observe(key, offset, owner, suspicion, now, live=True).due <= now:
                 dead[address, owner] = suspicion.reason
         return dead
 

@@ -12,6 +12,7 @@ from whereabouts.liveness import GONE_SECONDS, POD_FINISHED, POD_GONE, Suspicion
 from whereabouts.owners import Owner
 from whereabouts.values import NamedTuple
 
+AT_ONCE = float("-inf")
 MAX_SUSPECTS = 20_000
 """Records that are remembered at once, in about 15 MB; those beyond are observed when others are settled."""
 
@@ -22,13 +23,15 @@ class Suspect(NamedTuple):
     """A record that was observed to be without a living pod.
 
     ``since`` is when it was first seen so, with this reason at each look in between, and ``due`` when it may
-    be looked at again, both in seconds on the reconciler's clock.
+    be looked at again, both in seconds on the reconciler's clock. ``live`` tells whether it was seen in what
+    the cluster says of the one pod, rather than in a list or an event, which may be behind.
     """
 
     owner: Owner
     suspicion: Suspicion
     since: float
     due: float
+    live: bool
 
     def confirms(self, owner: Owner, suspicion: Suspicion) -> bool:
         """Whether the new observation is of the same record and says the same.
@@ -36,7 +39,7 @@ class Suspect(NamedTuple):
         A pod that has come to its end and one that is gone are the same: the second follows the first, and
         nothing leads back.
         """
-        same = self.suspicion.reason == suspicion.reason
+        same = (self.suspicion.reason, self.suspicion.node) == (suspicion.reason, suspicion.node)
         return self.owner == owner and (same or {self.suspicion, suspicion} <= _ENDED)
 
 
@@ -53,13 +56,30 @@ class Suspects:
         return self._count
 
     def observe(
-        self, key: BlockKey, offset: int, owner: Owner, suspicion: Suspicion, since: float
+        self,
+        key: BlockKey,
+        offset: int,
+        owner: Owner,
+        suspicion: Suspicion,
+        since: float,
+        *,
+        live: bool = False,
     ) -> Suspect:
-        """Note an observation made at ``since``; an earlier one of the same counts on."""
+        """Note an observation made at ``since``; an earlier one of the same counts on.
+
+        Where time is the evidence (:data:`~whereabouts.liveness.LAGGING_SECONDS`) it begins with an
+        observation that is ``live``, for which the suspect is due at once.
+        """
+        timed = suspicion.seconds > GONE_SECONDS
         earlier = self._blocks.get(key, {}).get(offset)
-        if earlier is not None and earlier.confirms(owner, suspicion):
-            since = min(since, earlier.since)
-        suspect = Suspect(owner, suspicion, since, since + suspicion.seconds)
+        if (
+            earlier is not None
+            and earlier.confirms(owner, suspicion)
+            and (earlier.live or not (timed and live))
+        ):
+            since, live = min(since, earlier.since), live or earlier.live
+        due = AT_ONCE if timed and not live else since + suspicion.seconds
+        suspect = Suspect(owner, suspicion, since, due, live)
         if earlier is not None or self._count < MAX_SUSPECTS:
             self._count += earlier is None
             self._blocks.setdefault(key, {})[offset] = suspect
