@@ -22,10 +22,15 @@ KNOWN = {
     "description",
     "pattern",
     "maxLength",
+    "minLength",
+    "enum",
+    "maxItems",
     "minimum",
     "maximum",
     "format",
     "x-kubernetes-int-or-string",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
     "x-open",
 }
 """``x-open`` is ours: an object of which only some fields are described here, and the others kept as well."""
@@ -45,6 +50,12 @@ def invalid(value: Any, schema: Any, path: str) -> Iterator[str]:
     elif isinstance(value, dict):
         yield from _invalid_object(value, schema, path)
     elif isinstance(value, list):
+        if len(value) > schema.get("maxItems", len(value)):
+            yield f"{path}: Too many: must have at most {schema['maxItems']} items"
+        keys = schema.get("x-kubernetes-list-map-keys", ())
+        names = [tuple(item.get(key) for key in keys) for item in value] if keys else []
+        if len(set(names)) < len(names):
+            yield f"{path}: Duplicate value"
         for index, item in enumerate(value):
             yield from invalid(item, schema["items"], f"{path}[{index}]")
     else:
@@ -74,6 +85,10 @@ def _invalid_scalar(value: Any, schema: Any, path: str) -> Iterator[str]:
         yield f"{path} in body should match '{schema['pattern']}'"
     if "maxLength" in schema and len(value) > schema["maxLength"]:
         yield f"{path}: Too long: may not be more than {schema['maxLength']} bytes"
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{path}: Unsupported value: {value!r}"
+    if len(str(value)) < schema.get("minLength", 0):
+        yield f"{path} in body should be at least {schema['minLength']} chars long"
     if isinstance(value, int) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         yield f"{path} in body should be between {schema['minimum']} and {schema['maximum']}"
     if schema.get("format") == "byte":

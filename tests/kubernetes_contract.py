@@ -16,11 +16,12 @@ from whereabouts.allocator import Demand, RangeFull
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
-from whereabouts.stores.kube_api import Request
-from whereabouts.stores.kube_status import write_usage
+from whereabouts.stores.kube_api import MERGE_PATCH, Request
+from whereabouts.stores.kube_objects import ALLOCATED
+from whereabouts.stores.kube_status import Audited, write_status
 from whereabouts.stores.kubernetes import KubernetesStore
 
-from .api_server import items
+from .api_server import items, resources
 from .kube_requests import recorded
 from .store_contract import (
     SOON,
@@ -156,16 +157,58 @@ class KubernetesContract(StoreContract):
         fill(store, "10.0.0.0")
         add(store, WIDE, pod(1))
         add(store, demand("fd00::/64"), pod(2))
-        assert write_usage(store, Deadline(SOON)) == 2
-        assert write_usage(store, Deadline(SOON)) == 0
-        statuses = {
-            content["metadata"]["name"]: content["status"]
-            for content in items(server, store.resources.namespace, "ippools")
-        }
-        assert statuses == {
+        with recorded(store) as requests:
+            write_status(store, None, Deadline(SOON))
+            assert sum(request.startswith("PATCH") for request in requests) == 2
+            write_status(store, None, Deadline(SOON))
+            assert sum(request.startswith("PATCH") for request in requests) == 2
+        assert statuses(server, store) == {
             "10.0.0.0-16": {"capacity": 65279, "allocated": 256, "free": 65023},
             "fd00---64": {"capacity": str(2**64 - 2), "allocated": 1, "free": str(2**64 - 3)},
         }
+
+    def test_a_pool_tells_when_it_was_audited_and_what_an_operator_should_know(
+        self, stores: Callable[[int], list[KubernetesStore]], server: Any
+    ) -> None:
+        (store,) = stores(1)
+        wanted = demand("10.0.0.0/30", shared=False)
+        key = wanted.pool_key(wanted.ranges[0])
+        add(store, wanted, pod(1))
+        assert write_status(store, Audited(1_000_000, {}), Deadline(SOON))[1] == []
+        before = statuses(server, store)[key.name]
+        assert before["lastAudit"] == "1970-01-12T13:46:40Z"
+        assert {one["type"]: one["status"] for one in before["conditions"]} == dict.fromkeys(
+            ("Exhausted", "Conflict", "Damaged"), "False"
+        )
+        write_status(store, Audited(1_000_300, {}), Deadline(SOON))
+        assert statuses(server, store)[key.name] == before
+        write_status(store, Audited(1_000_700, {}), Deadline(SOON))
+        assert statuses(server, store)[key.name] == {**before, "lastAudit": "1970-01-12T13:58:20Z"}
+
+        add(store, wanted, pod(2))
+        twice = Audited(1_000_800, {key: [ip_address("10.0.0.1")]})
+        _, worse = write_status(store, twice, Deadline(SOON))
+        assert [(trouble.pool, trouble.type) for trouble in worse] == [
+            (key.name, "Exhausted"),
+            (key.name, "Conflict"),
+        ]
+        assert "10.0.0.1" in worse[1].message
+        assert write_status(store, twice, Deadline(SOON))[1] == []
+        now = {one["type"]: one for one in statuses(server, store)[key.name]["conditions"]}
+        states = [now[kind]["status"] for kind in ("Exhausted", "Conflict", "Damaged")]
+        assert states == ["True", "True", "False"]
+        assert now["Damaged"] == before["conditions"][2]
+
+    def test_a_block_that_cannot_be_read_shows_in_the_status_of_its_pool(
+        self, stores: Callable[[int], list[KubernetesStore]], server: Any
+    ) -> None:
+        (store,) = stores(1)
+        add(store, WIDE, pod(1))
+        patch = {"metadata": {"annotations": {ALLOCATED: "g1:nonsense"}}}
+        path = resources(store.resources.namespace, "addressblocks", "10.0.0.0")
+        assert server.call("PATCH", path, patch, MERGE_PATCH).status == 200
+        _, (trouble,) = write_status(store, Audited(1_000_000, {}), Deadline(SOON))
+        assert (trouble.pool, trouble.type) == ("10.0.0.0-16", "Damaged")
 
     # ----------------------------------------------------------------- order
 
@@ -312,3 +355,8 @@ def _run_inside(
     with recorded(store, before):
         call(store)
     return reached
+
+
+def statuses(server: Any, store: KubernetesStore) -> dict[str, Any]:
+    found = items(server, store.resources.namespace, "ippools")
+    return {content["metadata"]["name"]: content["status"] for content in found}

@@ -18,7 +18,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.log import SILENT
 from whereabouts.owners import Owner
 from whereabouts.stores.kube_access import from_kubeconfig
-from whereabouts.stores.kube_status import write_usage
+from whereabouts.stores.kube_status import write_status
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_server import ADMIN, ApiServer, api_server, items, kubeconfig
@@ -143,7 +143,7 @@ def test_kubectl_shows_ranges_and_blocks(
 ) -> None:
     store = open_store()
     add(store, demand("10.0.0.0/16", network_name="blue"), pod(1))
-    write_usage(store, Deadline(SOON))
+    write_status(store, None, Deadline(SOON))
     shown = server.kubectl("-n", store.resources.namespace, "get", "ippools,addressblocks", "--no-headers")
     rows = [line.split()[:-1] for line in shown.splitlines() if line]
     assert rows == [
@@ -168,7 +168,7 @@ def test_a_range_of_65536_fills_to_its_last_address_and_empties(
         assert set(given) == set(every)
         with pytest.raises(RangeFull):
             agent.add(wanted, pod(70_000))
-        write_usage(agent.store, Deadline(SOON))
+        write_status(agent.store, None, Deadline(SOON))
         (pool,) = items(server, agent.store.resources.namespace, "ippools")
         assert pool["status"] == {"capacity": 65279, "allocated": 65279, "free": 0}
         freed = list(threads.map(lambda owner: agent.delete(wanted, owner), owners))

@@ -62,7 +62,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _move(store: KubernetesStore, to: str, dry_run: bool) -> int:
     from whereabouts.stores.kube_migration import to_blocks, to_upstream
-    from whereabouts.stores.kube_status import write_usage
+    from whereabouts.stores.kube_status import write_status
 
     problems = 0
     for moved in (to_blocks if to == "blocks" else to_upstream)(store, Deadline.none(), dry_run=dry_run):
@@ -71,7 +71,7 @@ def _move(store: KubernetesStore, to: str, dry_run: bool) -> int:
         print(f"{moved.pool}: {moved.allocations} allocations {done}{left}", flush=True)
         problems += bool(moved.problem)
     if to == "blocks" and not dry_run:
-        write_usage(store, Deadline.none())
+        write_status(store, None, Deadline.none())
     return 1 if problems else 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_network
 from time import time
 
@@ -18,6 +19,7 @@ from whereabouts.changes import release
 from whereabouts.commit import Committer
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
+from whereabouts.liveness import CONFLICT
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import Conflict, Unsettled
@@ -42,9 +44,6 @@ if TYPE_CHECKING:
 _PAUSE = 0.02
 """The longest wait before the first repetition of a write that met a conflict, in seconds."""
 CONFLICT_REASON = "IPAddressConflict"
-CONFLICT = "conflict: "
-"""What the container ID of an address begins with that two pods were given. No DEL matches it, and without a
-pod reference nothing judges it dead: the address stays taken until a person releases it."""
 
 Records = Mapping[str, tuple[Address, Owner]]
 
@@ -75,8 +74,8 @@ class Adoption:
         self._committer = committer
         self._report = report
 
-    def adopt(self, key: PoolKey, shared: bool | None, deadline: Deadline) -> bool:
-        """Adopt a pool; False if there is none of that name.
+    def adopt(self, key: PoolKey, shared: bool | None, deadline: Deadline) -> Pool | None:
+        """Adopt a pool, and give it; None if there is none of that name.
 
         ``shared`` is what the first configuration that uses it says of overlapping ranges. Where it is None,
         the Go plugin's reservations tell: they are made only for ranges that may overlap.
@@ -87,11 +86,11 @@ class Adoption:
         while True:
             content = self._resources.get(POOLS, name, deadline)
             if content is None:
-                return False
+                return None
             now = int(time())
             records: Records = allocations_of(key, content, now)
             if objects.is_ours(content) and not records:
-                return True
+                return objects.read_pool(key, content["metadata"])
             pool = self._pool(key, content, shared, records, deadline)
             if records and not objects.is_ours(content) and objects.adopted_as(content) is None:
                 self._settle(pool, content, deadline)
@@ -100,12 +99,12 @@ class Adoption:
             self._give_back(pool, vanished, deadline)
             records = self._take_over(pool, records, deadline)
             if objects.is_ours(content) and not records:
-                return True
-            if not objects.is_ours(content) and pool.shared:
+                return pool
+            if not objects.is_ours(content) and pool.shared and not key.node:
                 self._honour(pool, {address for address, _ in records.values()}, now, deadline)
             try:
                 self._mark(pool, content, records, deadline)
-                return True
+                return pool
             except (Conflict, Unsettled):
                 before = records
                 deadline.pause(pause, f"IPPool {name} is written by others all the time")
@@ -165,6 +164,18 @@ class Adoption:
         }
         self._take_over(pool, held, deadline)
 
+    def honour(self, pool: Pool, deadline: Deadline) -> None:
+        """Take over what is reserved in a range and has no record; once for all pools of its slices."""
+        network, now = ip_network(pool.key.range), int(time())
+        held = [
+            (address, holder_of(content, pool.key.range, now))
+            for address, content in self._reserved(pool.key, deadline)
+            if address in network
+        ]
+        for block, mine in _by_block(pool, held).items():
+            with suppress(BlockDamaged):
+                self._committer.commit(block, fill(mine), deadline)
+
     def _reserved(self, key: PoolKey, deadline: Deadline) -> Iterator[tuple[Address, Any]]:
         for content in self._resources.list(RESERVATIONS, deadline):
             address = reserved_address(key.network_name, content["metadata"]["name"])
@@ -179,7 +190,10 @@ class Adoption:
         patch = {
             "metadata": {
                 "resourceVersion": content["metadata"]["resourceVersion"],
-                "annotations": {objects.ADOPTING: "true" if pool.shared else "false"},
+                "annotations": {
+                    **objects.slice_annotations(pool.key),
+                    objects.ADOPTING: "true" if pool.shared else "false",
+                },
             }
         }
         try:
@@ -219,6 +233,19 @@ def take_over(records: Sequence[tuple[Address, Owner]]) -> Change[list[Clash]]:
             elif merged(ours, theirs) != ours:
                 block = block.with_owner(offset, merged(ours, theirs))
         return block, clashes
+
+    return change
+
+
+def fill(records: Sequence[tuple[Address, Owner]]) -> Change[None]:
+    """Record holders of addresses that nobody has a record of."""
+
+    def change(block: Block) -> tuple[Block, None]:
+        for address, theirs in records:
+            offset = block.key.offset(address)
+            if block.owner(offset) is None:
+                block = block.with_owner(offset, theirs)
+        return block, None
 
     return change
 

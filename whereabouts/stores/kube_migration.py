@@ -15,11 +15,11 @@ from whereabouts.block import BlockDamaged, BlockKey
 from whereabouts.changes import release
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
+from whereabouts.liveness import CONFLICT
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import Conflict, Unsettled
 from whereabouts.stores import kube_objects as objects
-from whereabouts.stores.kube_adoption import CONFLICT
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, RESERVATIONS
 from whereabouts.stores.kube_reservations import Reservations, unaccounted
 from whereabouts.stores.kube_upstream import (
