@@ -51,7 +51,7 @@ slices = st.builds(Slice, networks, nodes)
 entries: st.SearchStrategy[Entry] = st.one_of(
     blocks,
     st.builds(SlicePool, texts, texts, texts, st.lists(slices, max_size=3).map(tuple)),
-    st.builds(Pool, st.builds(PoolKey, texts, networks), st.booleans()),
+    st.builds(lambda name, text, shared: Pool(PoolKey(name, text), shared), texts, networks, st.booleans()),
     st.builds(LeftOut, texts, texts),
     st.builds(
         Damaged,
