@@ -21,11 +21,9 @@ from whereabouts.deadline import Deadline
 from whereabouts.findings import HARMLESS, KINDS, Finding, Judged, Report, ReportError, read_report
 from whereabouts.inspection import Inspector, Surroundings
 from whereabouts.list_witness import ListWitness
-from whereabouts.liveness import CONFLICT
 from whereabouts.overview import records_in
 from whereabouts.pool import PoolKey, view_of
 from whereabouts.store import StoredBlock
-from whereabouts.stores import kube_adoption
 
 
 def inspect(state: State, store: Any = None) -> list[Finding]:
@@ -80,9 +78,9 @@ class Restless:
             yield stored
             self._stir()
 
-    def pools(self, deadline: Deadline) -> Any:
+    def pools(self, *arguments: Any, **options: Any) -> Any:
         self._stir()
-        return self._state.store.pools(deadline)
+        return self._state.store.pools(*arguments, **options)
 
 
 @pytest.mark.parametrize("seed", range(2000, 2040))
@@ -244,7 +242,3 @@ def test_the_documentation_has_every_kind_with_its_severity_and_remedy() -> None
     assert rows == [
         f"| `{name}` | {one.severity} | {one.meaning} | {one.remedy} |" for name, one in KINDS.items()
     ]
-
-
-def test_the_mark_of_an_address_given_twice_is_that_of_the_store() -> None:
-    assert CONFLICT == kube_adoption.CONFLICT

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from tests.cluster_objects import (
     set_pod_status,
 )
 from tests.cluster_servers import BOTH, opened
-from tests.store_contract import add, demand, pod
+from tests.store_contract import SOON, add, demand, pod
 from tests.tools_contract import WIDE, Tools, ToolsContract
 from whereabouts import liveness
+from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kube_objects import ADOPTING, OVERLAPPING
 from whereabouts.stores.kubernetes import KubernetesStore
+from whereabouts.stores.sqlite import SqliteStore
 
 
 class KubeTools(Tools):
@@ -223,3 +226,16 @@ def test_a_cluster_that_cannot_be_read_is_another_status_than_problems(tools: Ku
     tools.options = ["--kubeconfig", str(tools.folder / "none")]
     run = tools.run("check")
     assert (run.status, "none cannot be read" in run.err) == (3, True)
+
+
+def test_a_cluster_can_be_asked_for_the_records_of_another_store(tools: KubeTools) -> None:
+    path = str(tools.folder / "w.db")
+    with closing(SqliteStore(path, Deadline(SOON))) as store:
+        for number in range(2):
+            add(store, WIDE, tools.owner(number))
+    tools.start(0, "10.0.0.1")
+    tools.options = ["--local", path, "--cluster", tools.path]
+    assert tools.found() == [("leak", "10.0.0.0", "10.0.0.2")]
+    assert tools.run("release", "10.0.0.2", "--yes").out.endswith("Released 1 of 1.\n")
+    assert tools.run("release", "10.0.0.1", "--yes").status == 1
+    assert tools.run("check", *tools.attachments()).status == 2  # either of them

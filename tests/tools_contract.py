@@ -1,7 +1,9 @@
 """What the commands that look and repair do on every datastore. A test module per datastore inherits it."""
 
 import json
-from collections.abc import Callable, Sequence
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from time import time
@@ -9,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.store_contract import SOON, add, allocations, demand, pod
+from tests.store_contract import SOON, add, allocations, delete, demand, pod
 from whereabouts import inspection
 from whereabouts.allocator import RangeFull
-from whereabouts.block import BlockKey, Space
+from whereabouts.block import Block, BlockKey, Space
 from whereabouts.cli import main
 from whereabouts.deadline import Deadline
 from whereabouts.liveness import CONFLICT
@@ -41,6 +43,7 @@ class Tools:
     ) -> None:
         self.options = options
         self.folder = folder
+        self.open_store = open_store
         self.store = open_store()
         self._capsys = capsys
 
@@ -77,6 +80,7 @@ class Tools:
 
 
 WIDE = demand("10.0.0.0/22")
+NOW = Deadline(SOON * 60)
 
 
 class ToolsContract:
@@ -147,6 +151,16 @@ class ToolsContract:
         assert tools.run("show", "--block", "blue.10.0.0.0", "-o", "name").out == "10.0.0.1\n"
         assert len(tools.run("show", "--block", "10.0.0.0/22", "-o", "name").rows()) == 261
 
+    def test_show_and_release_find_records_that_no_pool_leads_to(self, tools: Tools) -> None:
+        add(tools.store, demand("10.0.0.0/24"), pod(1))
+        lost = Space("lost", "192.0.2.0/24")
+        for space, address in ((Space("", "10.0.0.0/24"), "10.0.0.7"), (lost, "192.0.2.9")):
+            key = BlockKey.of(space, ip_address(address))
+            tools.store.write_block(key, None, Block(key, {key.offset(ip_address(address)): pod(2)}), NOW)
+            assert tools.run("show", "--address", address, "-o", "name").out == f"{address}\n"
+            assert tools.run("release", address, "--yes", "--force").status == 0
+        assert tools.addresses() == ["10.0.0.1"]
+
     def test_show_of_what_nobody_holds_says_so_and_fails(self, tools: Tools) -> None:
         add(tools.store, WIDE, pod(1))
         assert tools.run("show", "--address", "10.0.0.9")[:2] == (1, "10.0.0.9 lies in range 10.0.0.0/22.\n")
@@ -168,6 +182,35 @@ class ToolsContract:
         run = tools.run("check", *tools.attachments(*owners))
         assert (run.status, run.err) == (0, "")
         assert run.out.splitlines()[0] == "No problem in 3 blocks with 301 allocations."
+
+    def test_check_finds_nothing_while_calls_are_served(self, tools: Tools) -> None:
+        for number in range(260):
+            add(tools.store, WIDE, pod(number))
+        done = threading.Event()
+        failures: list[BaseException] = []
+
+        def serve(worker: int) -> None:
+            store, dice = tools.open_store(), random.Random(worker)
+            numbers = [1000 * worker + number for number in range(40)]
+            try:
+                while not done.is_set():
+                    (add if dice.random() < 0.5 else delete)(store, WIDE, pod(dice.choice(numbers)))
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                store.close()
+
+        workers = [threading.Thread(target=serve, args=(worker,)) for worker in (1, 2)]
+        for worker in workers:
+            worker.start()
+        try:
+            runs = [tools.run("check", "-o", "json", *tools.attachments(*everybody())) for _ in range(6)]
+        finally:
+            done.set()
+            for worker in workers:
+                worker.join()
+        assert failures == []
+        assert [run.json()["findings"] for run in runs] == [[]] * 6
 
     def test_check_finds_leaks_and_release_frees_what_its_report_says(self, tools: Tools) -> None:
         owners = [pod(number) for number in range(4)]
@@ -388,6 +431,11 @@ class ToolsContract:
                 add(tools.store, wanted, pod(9999))
         else:
             assert add(tools.store, wanted, pod(9999)) == [value["address"]]
+
+
+def everybody() -> Iterator[Owner]:
+    """All pods that tests here have."""
+    yield from map(pod, [*range(400), *range(1000, 1040), *range(2000, 2040)])
 
 
 class Terminal:

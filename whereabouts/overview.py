@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import NamedTuple
 
+from whereabouts._bitmap import Bitmap
 from whereabouts.addresses import Address, text_of
 from whereabouts.block import BLOCK_SIZE, BlockKey, Space
 from whereabouts.deadline import Deadline
@@ -55,13 +56,46 @@ def range_uses(
 
     The owners of addresses are read only for ``nodes``; without, the blocks' bitmaps tell all.
     """
-    pools = [stored.pool for stored in store.pools(deadline, network_name)]
+    parts = [_Part(stored.pool) for stored in store.pools(deadline, network_name)]
+    together: dict[tuple[Space, int], list[_Part]] = {}
+    for part in parts:
+        together.setdefault((part.pool.space, part.version), []).append(part)
+    for (space, version), members in together.items():  # each space is gone through once
+        first, last = min(one.first for one in members), max(one.last for one in members)
+        base = first // BLOCK_SIZE * BLOCK_SIZE
+        for key, bitmap in store.bitmaps(space, version, base, last, deadline):
+            for one in members:
+                one.count(key.base, bitmap)
     by_node = _by_node(store, deadline) if nodes else None
-    uses = []
-    for pool in pools:
-        of_pool = None if by_node is None else by_node.get((pool.space, pool.key.range), Counter())
-        uses.append(_use(store, pool, of_pool, deadline))
-    return uses
+    return [part.use(by_node) for part in parts]
+
+
+class _Part:
+    """A range whose use is being counted."""
+
+    def __init__(self, pool: Pool) -> None:
+        network = ip_network(pool.key.range)
+        self.pool = pool
+        self.version = network.version
+        self.first, self.last = int(network.network_address), int(network.broadcast_address)
+        self._used = self._blocks = self._damaged = 0
+
+    def count(self, base: int, bitmap: Bitmap | None) -> None:
+        """Add what a block has, if it has anything of the range."""
+        start, stop = max(0, self.first - base), min(BLOCK_SIZE, self.last - base + 1)
+        if start < stop:
+            here = stop - start if bitmap is None else bitmap.count(start, stop)
+            self._used += here
+            self._blocks += bool(here)
+            self._damaged += bitmap is None
+
+    def use(self, by_node: Mapping[tuple[Space, str], Mapping[str, int]] | None) -> RangeUse:
+        """What was counted."""
+        capacity = Range.parse(self.pool.key.range, lenient=True).capacity()
+        mine = (self.pool.space, self.pool.key.range)
+        nodes = None if by_node is None else by_node.get(mine, {})
+        used = min(self._used, capacity)
+        return RangeUse(self.pool, capacity, used, self._blocks, self._damaged, nodes)
 
 
 def _by_node(store: Store, deadline: Deadline) -> dict[tuple[Space, str], Counter[str]]:
@@ -70,19 +104,6 @@ def _by_node(store: Store, deadline: Deadline) -> dict[tuple[Space, str], Counte
         for _, owner in stored.block or ():
             found.setdefault((stored.key.space, owner.range), Counter())[owner.node] += 1
     return found
-
-
-def _use(store: Store, pool: Pool, nodes: Mapping[str, int] | None, deadline: Deadline) -> RangeUse:
-    capacity = Range.parse(pool.key.range, lenient=True).capacity()
-    network = ip_network(pool.key.range)
-    first, last = int(network.network_address), int(network.broadcast_address)
-    lowest = BlockKey.of(pool.space, network.network_address)
-    used = blocks = damaged = 0
-    for key, bitmap in store.bitmaps(pool.space, lowest.version, lowest.base, last, deadline):
-        start, stop = max(0, first - key.base), min(BLOCK_SIZE, last - key.base + 1)
-        here = stop - start if bitmap is None else bitmap.count(start, stop)
-        used, blocks, damaged = used + here, blocks + bool(here), damaged + (bitmap is None)
-    return RangeUse(pool, capacity, min(used, capacity), blocks, damaged, nodes)
 
 
 def ranges_as_json(uses: Sequence[RangeUse]) -> dict[str, object]:
@@ -123,19 +144,24 @@ class Content(NamedTuple):
     records: Sequence[Record]
 
 
-def spaces(store: Store, deadline: Deadline, network_name: str | None = None) -> list[Space]:
-    """The spaces of all pools, or of those of one network name."""
-    return sorted({stored.pool.space for stored in store.pools(deadline, network_name)})
-
-
 def at_address(
     store: Store, address: Address, deadline: Deadline, network_name: str | None = None
 ) -> Content:
-    """The blocks that have an address, one a space, and who holds it there."""
-    keys = (BlockKey.of(space, address) for space in spaces(store, deadline, network_name))
-    read = (store.read_block(key, deadline, fresh=True) for key in keys)
+    """The blocks that have an address, one a space, and who holds it there.
+
+    They are looked for where ranges live and where they could have lived before; where nobody is found,
+    everywhere.
+    """
+    pools = [stored.pool.key for stored in store.pools(deadline, network_name)]
+    spaces = {Space(key.network_name, own) for key in pools for own in ("", key.range)}
+    read = (store.read_block(BlockKey.of(space, address), deadline, fresh=True) for space in sorted(spaces))
     blocks = [stored for stored in read if stored is not None]
-    return Content(blocks, [record for record in records_in(blocks) if record.address == address])
+    records = [record for record in records_in(blocks) if record.address == address]
+    if not records:
+        base = BlockKey.of(Space(), address)[1:]
+        blocks = [stored for stored in _blocks(store, deadline, network_name) if stored.key[1:] == base]
+        records = [record for record in records_in(blocks) if record.address == address]
+    return Content(blocks, records)
 
 
 def in_blocks(
