@@ -25,7 +25,7 @@ from time import monotonic
 
 from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator
-from whereabouts.block import BlockKey
+from whereabouts.block import BlockKey, Space
 from whereabouts.changes import Allocation
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.deletions import Deletions
@@ -76,6 +76,7 @@ class Freed(NamedTuple):
     address: Address
     owner: Owner
     reason: str
+    space: Space = Space()
 
 
 class Audit(NamedTuple):
@@ -323,7 +324,7 @@ class Reconciler:
         tally.freed += len(freed)
         for address, owner in freed:
             try:
-                self._freed(Freed(address, owner, dead[address, owner]))
+                self._freed(Freed(address, owner, dead[address, owner], key.space))
             except Exception as error:
                 tally.failed(f"{address} of {owner.pod_ref} is free, but that could not be told", error)
 

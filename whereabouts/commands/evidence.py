@@ -22,6 +22,7 @@ from whereabouts.inspection import Witness
 from whereabouts.list_witness import ListWitness
 from whereabouts.pool import PoolKey
 from whereabouts.ranges import Range
+from whereabouts.slices import SliceRule
 from whereabouts.store import Store
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def gathered(chosen: argparse.Namespace, config: Config, store: Store) -> Iterat
         raise ConfigError("--node says of which node --valid-attachments speaks, which is not given")
     if chosen.cluster is not None and chosen.valid_attachments is not None:
         raise ConfigError("--cluster and --valid-attachments: give one of them")
-    with _api(chosen, config, store) as api:
+    with asked_api(chosen, config, store) as api:
         cluster = None
         if api is not None:
             from whereabouts.cluster.reading import KubernetesCluster
@@ -75,8 +76,8 @@ def gathered(chosen: argparse.Namespace, config: Config, store: Store) -> Iterat
 
 
 @contextmanager
-def _api(chosen: argparse.Namespace, config: Config, store: Store) -> Iterator[ApiClient | None]:
-    """The cluster that is asked."""
+def asked_api(chosen: argparse.Namespace, config: Config, store: Store) -> Iterator[ApiClient | None]:
+    """The cluster that is asked which pods live; None where there is none."""
     if chosen.cluster is not None:
         from whereabouts.stores.kube_access import from_kubeconfig
         from whereabouts.stores.kube_api import ApiClient
@@ -124,10 +125,10 @@ def read_valid_attachments(path: str, node: str | None) -> Listing:
         valid = valid_attachments(config)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no JSON: {error}") from error
     except CniError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error.msg}") from error
     if not valid:
         raise ConfigError(f"{path} lists no attachment at all, so that nobody would live")
     network = config.get("name")
@@ -141,6 +142,8 @@ class Networks(NamedTuple):
     """The ranges that are known to be configured, by pool, and sentences about what is not known."""
 
     ranges: dict[PoolKey, list[Range]]
+    rules: dict[PoolKey, SliceRule]
+    """How they are cut into slices for nodes, where they are."""
     unknown: Sequence[str]
 
 
@@ -181,8 +184,11 @@ def networks(chosen: argparse.Namespace, config: Config, evidence: Evidence, dea
             for fault in faults
         ]
     ranges: dict[PoolKey, list[Range]] = defaultdict(list)
+    rules: dict[PoolKey, SliceRule] = {}
     for one in configs:
         for configured in one.ranges:
             key = PoolKey(one.network_name, str(configured.range.network))
             ranges[key].append(configured.range)
-    return Networks(dict(ranges), unknown)
+            if configured.slices is not None:
+                rules[key] = configured.slices
+    return Networks(dict(ranges), rules, unknown)

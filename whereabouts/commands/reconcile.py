@@ -17,6 +17,7 @@ from whereabouts.cni.errors import CniError
 from whereabouts.cni.json_object import JsonError, type_name
 from whereabouts.collect import Collected, CollectFailed, Listing, collect
 from whereabouts.commands import datastore, formats
+from whereabouts.commands.reconcile_now import WAIT_SECONDS, reconcile_now
 from whereabouts.commit import DirectCommitter
 from whereabouts.config import ConfigError, node_name
 from whereabouts.config.host_files import HostFiles
@@ -37,15 +38,27 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command and its options."""
     parser = commands.add_parser(
         "reconcile",
-        help="free the addresses of attachments that are not on a list",
-        description="Frees the addresses of one node whose attachment is not on the list, for hosts without "
-        "a controller (embedded store, etcd). The list is JSON in the form that container runtimes give GC: "
+        help="free the addresses that nobody needs any more",
+        description="With --now does what the controller does, once: looks for addresses of dead pods, looks "
+        "again after some seconds, and frees them. With --valid-attachments, for hosts without a controller "
+        "(embedded store, etcd), frees the addresses of a node whose attachment is not on the list, JSON "
+        "in the form that container runtimes give GC: "
         '[{"containerID": "...", "ifname": "..."}], or an object with cni.dev/valid-attachments. '
         "Exit status: 0 done; 1 something could not be looked at; 2 wrong use, and nothing was freed.",
     )
     datastore.add_options(parser)
     add = parser.add_argument
-    add("--valid-attachments", metavar="FILE", required=True, help="the list; - reads standard input")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--now", action="store_true", help="ask the cluster which pods live")
+    what.add_argument("--valid-attachments", metavar="FILE", help="the list; - reads standard input")
+    add("--cluster", metavar="KUBECONFIG", help="with --now: where the pods are (default: the datastore)")
+    add(
+        "--wait",
+        metavar="SECONDS",
+        type=_seconds,
+        default=WAIT_SECONDS,
+        help="with --now: for how long to wait for second looks (default: %(default)g)",
+    )
     whose = parser.add_mutually_exclusive_group()
     whose.add_argument("--node", metavar="NAME", help="whose addresses (default: this node's)")
     whose.add_argument("--all-nodes", action="store_true", help="the list is of all nodes")
@@ -64,6 +77,34 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def run(chosen: argparse.Namespace) -> int:
+    """Free what nobody needs, and tell."""
+    return _now(chosen) if chosen.now else _by_list(chosen)
+
+
+def _now(chosen: argparse.Namespace) -> int:
+    """Ask the cluster, twice, and free what dead pods left."""
+    if chosen.dry_run:
+        formats.complain("--now --dry-run: whereabouts check tells what would be freed, and why")
+        return WRONG_USE
+    from whereabouts.commands.evidence import asked_api
+
+    log = Log("error", to_stderr)
+    with datastore.opened(chosen) as store, asked_api(chosen, datastore.configured(chosen), store) as api:
+        if api is None:
+            formats.complain("--now: nobody here knows which pods live; name their cluster with --cluster")
+            return WRONG_USE
+        from whereabouts.cluster.reading import KubernetesCluster
+
+        freed, look, failures = reconcile_now(store, KubernetesCluster(api), log, chosen.wait)
+    _tell([Collected(one.space, one.address, one.owner) for one in freed], chosen)
+    for failure in failures:
+        formats.complain(failure)
+    if look.suspects:
+        formats.complain(f"{look.suspects} more may be nobody's, and that takes longer to be sure")
+    return NOT_DONE if failures else DONE
+
+
+def _by_list(chosen: argparse.Namespace) -> int:
     """Read the list, free what it does not have, tell."""
     try:
         listing = _listing(chosen)

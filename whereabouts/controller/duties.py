@@ -8,6 +8,7 @@ from threading import Event as Flag
 from time import monotonic, time
 from typing import Any, NamedTuple
 
+from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator
 from whereabouts.cluster import events
 from whereabouts.cluster.events import EventRecorder
@@ -25,16 +26,24 @@ from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.liveness import FINISHED, Node, Pod
 from whereabouts.log import Log
+from whereabouts.pool import PoolKey
 from whereabouts.reconcile import Audit, Freed, Reconciler
 from whereabouts.store import Store
+from whereabouts.stores.kube_adoption import CONFLICT_REASON
 from whereabouts.stores.kube_api import ApiClient
-from whereabouts.stores.kube_events import Event
+from whereabouts.stores.kube_events import WARNING, Event
+from whereabouts.stores.kube_status import CONFLICT, DAMAGED, EXHAUSTED, Audited, write_status
+from whereabouts.stores.kubernetes import KubernetesStore
 
 AUDIT_DEADLINE = 300.0
 SLICES_DEADLINE = 60.0
+STATUS_DEADLINE = 120.0
 LOOK_DEADLINE = 60.0
 MOST_FAILURES = 20
 """Failures of one look that are logged one by one."""
+
+REASONS = {EXHAUSTED: "IPRangeExhausted", CONFLICT: CONFLICT_REASON, DAMAGED: "AddressBlockDamaged"}
+"""The reasons of Kubernetes Events on pools, by the conditions that become true."""
 
 
 class Settings(NamedTuple):
@@ -133,7 +142,25 @@ class Duties:
             self._metrics.last_audit.set(time())
         self._metrics.allocations.set(audit.records - audit.freed)
         self._log.debug(f"audit: {audit}")
+        self._tell_pools(audit)
         self._recut.set()  # for slices that are free now, and where an event was lost
+
+    def _tell_pools(self, audit: Audit) -> None:
+        """Bring the status of pools up to date, and tell what has got worse."""
+        self._metrics.damaged.set(len(audit.damaged))
+        self._metrics.conflicts.set(len(audit.conflicts))
+        if not isinstance(self._store, KubernetesStore):
+            return
+        conflicts: dict[PoolKey, list[Address]] = {}
+        for block, (address, owner) in audit.conflicts:
+            key = PoolKey(block.space.network_name, owner.range)
+            conflicts.setdefault(key, []).append(address)
+        audited = Audited(time(), conflicts)
+        _, troubles = write_status(self._store, audited, Deadline(STATUS_DEADLINE))
+        for pool, kind, message in troubles:
+            self._log.error(f"pool {pool}: {message}")
+            regarding = events.pool(pool, self._store.resources.namespace)
+            self._events.record(Event(regarding, REASONS[kind], message, WARNING))
 
     def _cut(self) -> None:
         self._recut.clear()
@@ -160,7 +187,7 @@ class Duties:
             self._log.error(f"{len(look.failures) - MOST_FAILURES} more failures are not shown")
 
     def _freed(self, freed: Freed) -> None:
-        address, owner, reason = freed
+        address, owner, reason, _ = freed
         self._metrics.freed.labels(reason).inc()
         self._log.verbose(f"freed {address} of {owner.pod_ref} {owner.ifname}: {reason}")
         message = f"successful cleanup of IP address [{address}] from network {owner.network}"
