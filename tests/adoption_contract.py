@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from whereabouts.deadline import Deadline
+from whereabouts.liveness import CONFLICT
 from whereabouts.stores.kube_access import from_kubeconfig
-from whereabouts.stores.kube_adoption import CONFLICT
 from whereabouts.stores.kube_api import Request
 from whereabouts.stores.kube_migration import repair_reservations, to_blocks, to_upstream
 from whereabouts.stores.kubernetes import KubernetesStore

@@ -73,12 +73,13 @@ class Controller:
         url = next(line for line in reversed(self.lines) if PORT_LINE in line).partition(PORT_LINE)[2]
         with urllib.request.urlopen(f"{url}/metrics", timeout=LONG) as answer:
             families: Any = text_string_to_metric_families(answer.read().decode())
-        return sum(
-            sample.value
+        values = [
+            float(sample.value)
             for family in families
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        ]
+        return sum(values)
 
 
 @contextmanager
