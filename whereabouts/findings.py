@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from whereabouts.addresses import Address, AddressError, parse_address, text_of
+from whereabouts.addresses import Address, parse_address, text_of
 from whereabouts.block import BlockKey, Space
 from whereabouts.errors import WhereaboutsError
 from whereabouts.owners import Owner
@@ -242,7 +242,7 @@ def read_report(text: bytes) -> Judgements:
             if finding["release"] is not None
         ]
         return Judgements(_text(content["store"]), int(content["checked"]), judged)
-    except (KeyError, TypeError, ValueError, AddressError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, ReportError):
             raise
         raise ReportError(
