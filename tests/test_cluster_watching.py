@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from urllib.parse import urlsplit
 
 import msgspec
@@ -425,6 +426,40 @@ def test_a_list_that_fails_half_way_tells_of_no_deletion(
         assert next(failing) > 3
 
 
+def test_what_went_while_a_list_began_again_is_told_to_be_deleted(
+    double: ApiDouble, of_double: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "PAGE", 1)
+    create_pod(double, "ns", "a")
+    create_pod(double, "ns", "b")
+
+    def fault(asked: Asked) -> Fault | None:
+        if "continue" not in asked.query or ("ns", "pods", "a") not in double.objects:
+            return None
+        delete_pod(double, "ns", "a")
+        return Fault(410)
+
+    double.fault = fault
+    with following(Watch(of_double, PODS, mark_of), "ns/") as follower:
+        assert follower.until_synced() == [("added", "a", ""), ("added", "b", ""), ("deleted", "a", "")]
+
+
+def test_a_quiet_watch_may_last_longer_than_an_answer(
+    double: ApiDouble, of_double: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_api, "ATTEMPT", 0.2)
+    double.bookmarks = False
+    watch = Watch(of_double, PODS, mark_of)
+    with following(watch, "ns/") as follower:
+        follower.until_synced()
+        create_pod(double, "ns", "a")
+        assert follower.next() == ("added", "a", "")
+        sleep(0.5)
+        create_pod(double, "ns", "b")
+        assert follower.next() == ("added", "b", "")
+    assert watch.cuts == 0
+
+
 @pytest.mark.parametrize("code", [410, 500, 403, 404, 0])
 def test_watches_that_always_fail_are_tried_ever_less_often(
     double: ApiDouble, of_double: ApiClient, code: int, monkeypatch: pytest.MonkeyPatch
@@ -435,12 +470,12 @@ def test_watches_that_always_fail_are_tried_ever_less_often(
     pauses: list[float] = []
     watch = Watch(of_double, PODS, mark_of)
 
-    def sleep(seconds: float) -> None:
+    def note(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 12:
             watch.stop()
 
-    monkeypatch.setattr(watch, "_sleep", sleep)
+    monkeypatch.setattr(watch, "_sleep", note)
     monkeypatch.setattr(of_double, "_patience", 0.0)
     for _ in watch.changes():
         pass
