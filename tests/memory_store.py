@@ -99,7 +99,8 @@ class MemoryStore:
         return [
             stored
             for key, stored in sorted(self.stored_pools.items())
-            if network_name in (None, key.network_name) and (stored.pool.exhausted or not hinted)
+            if network_name in (None, key.network_name)
+            and (stored.pool.exhausted if hinted else not key.node)
         ]
 
     def read_slices(self, name: str, deadline: Deadline, *, fresh: bool = False) -> StoredSlices | None:

@@ -10,7 +10,7 @@ Invariants, whatever fails or runs at the same time:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from whereabouts.addresses import Address
 from whereabouts.block import Block, BlockDamaged, BlockKey
@@ -24,7 +24,10 @@ from whereabouts.pool import Pool, PoolKey
 from whereabouts.ranges import Range
 from whereabouts.search import Hints, Outdated, Search, pool_for
 from whereabouts.store import Store, StoredPool, StoreError
-from whereabouts.values import NamedTuple
+from whereabouts.values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from whereabouts.slices import SliceRule
 
 UNDO_SECONDS = 5.0
 """The time an ADD that failed has to give back what it had stored."""
@@ -40,10 +43,18 @@ class Demand(NamedTuple):
     network_name: str
     shared: bool
     ranges: Sequence[Range]
+    slices: Mapping[str, SliceRule] = {}
+    """How ranges are cut into slices for nodes, by the texts of their networks."""
+    borrow: bool = False
+    """Whether a node whose slice is full takes addresses of the whole range."""
 
     def pool_key(self, configured: Range) -> PoolKey:
         """The pool of one of the ranges."""
         return PoolKey(self.network_name, str(configured.network))
+
+    def slice_rule(self, configured: Range) -> SliceRule | None:
+        """How one of the ranges is cut, if it is."""
+        return self.slices.get(str(configured.network))
 
 
 class GivenTwice(WhereaboutsError):
@@ -71,8 +82,10 @@ class Allocator:
     def add(self, demand: Demand, owner: Owner, deadline: Deadline) -> list[Address]:
         """Give ``owner`` (whose ``range`` is filled in here) an address of each range, in their order.
 
-        A pod's interface that holds an address of a range keeps it. Raises :class:`RangeFull`,
-        :class:`~whereabouts.store.StoreError` or DeadlineExceeded; nothing newly given is kept then.
+        A pod's interface that holds an address of a range keeps it. Of a range that is cut, an address of
+        the slice of the owner's node is given. Raises :class:`RangeFull`,
+        :class:`~whereabouts.node_slices.NoSlice`, :class:`~whereabouts.store.StoreError` or
+        DeadlineExceeded; nothing newly given is kept then.
         """
         assigned: list[tuple[BlockKey, Assigned]] = []
         try:
@@ -92,11 +105,35 @@ class Allocator:
         while True:
             stored = pool_for(self._store, key, demand.shared, deadline, self._log)
             try:
-                return self._kept(stored.pool, configured, owner, deadline) or self._lowest(
-                    stored, configured, owner, deadline
+                return self._kept(stored.pool, configured, owner, deadline) or self._given(
+                    demand, stored, configured, owner, deadline
                 )
             except Outdated:
                 deadline.remaining(f"the hints of pool {key.name} change all the time")
+
+    def _given(
+        self, demand: Demand, stored: StoredPool, configured: Range, owner: Owner, deadline: Deadline
+    ) -> tuple[BlockKey, Assigned]:
+        """The lowest free address: of the node's slice where the range is cut, else of the range."""
+        rule = demand.slice_rule(configured)
+        if rule is None:
+            return self._lowest(stored, configured, owner, deadline)
+        from whereabouts.node_slices import Cut, claim, pool_of_slice, slice_of
+
+        cut = Cut(configured, rule, owner.node)
+        part = slice_of(self._store, cut, deadline)
+        if part is None and self._store.claims_slices:
+            part = claim(self._store, cut, stored.pool.space, deadline)
+        if part is None and not demand.borrow:
+            raise cut.none(self._store)
+        if part is not None:
+            of_slice = pool_of_slice(self._store, stored.pool, part, owner.node, deadline)
+            try:
+                return self._lowest(of_slice, configured.within(part), owner, deadline)
+            except RangeFull:
+                if not demand.borrow:
+                    raise
+        return self._lowest(stored, configured, owner, deadline)
 
     def _kept(
         self, pool: Pool, configured: Range, owner: Owner, deadline: Deadline

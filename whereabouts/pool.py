@@ -24,16 +24,34 @@ MAX_VIEWS = 16
 
 
 class PoolKey(NamedTuple):
-    """Which pool: a network name (may be empty) and a range, as the text of its network."""
+    """Which pool: a network name (may be empty) and a range, as the text of its network.
+
+    Or that of a node's slice: then ``range`` is the slice, and ``whole`` the range that it is a part of. It
+    has nothing but hints, for the searches of that node; space and records are those of the whole range.
+    """
 
     network_name: str
     range: str
+    node: str = ""
+    whole: str = ""
 
     @property
     def name(self) -> str:
-        """The name of the IPPool object, spelled as the Go plugin spells it: ``blue-10.0.0.0-8``."""
+        """The name of the IPPool object, spelled as the Go plugin spells it.
+
+        ``blue-10.0.0.0-8``, and ``blue-node-1-10.0.0.0-24`` for a slice.
+        """
         text = self.range.replace(":", "-").replace("/", "-")
-        return f"{self.network_name}-{text}" if self.network_name else text
+        return "-".join(part for part in (self.network_name, self.node, text) if part)
+
+    @property
+    def of_whole(self) -> PoolKey:
+        """The pool of the whole range; this one, if it is of no slice."""
+        return PoolKey(self.network_name, self.whole or self.range)
+
+    def of_slice(self, slice_range: str, node: str) -> PoolKey:
+        """The pool of a node's slice of this range."""
+        return PoolKey(self.network_name, slice_range, node, self.range)
 
 
 class Pool:
@@ -98,7 +116,7 @@ class Pool:
     @property
     def space(self) -> Space:
         """The space in which the range's addresses are given once."""
-        return Space(self.key.network_name, "" if self.shared else self.key.range)
+        return Space(self.key.network_name, "" if self.shared else self.key.of_whole.range)
 
     def first_unexhausted(self, view: str, base: int) -> int | None:
         """The first block at or after ``base`` that is not known to be exhausted; None past the end."""
@@ -164,9 +182,10 @@ class Pool:
         """How many blocks the range touches."""
         return self._last // BLOCK_SIZE - self._first // BLOCK_SIZE + 1
 
-    def ends_with(self, key: BlockKey) -> bool:
-        """Whether this is the range's last block: no search goes on behind it."""
-        return self._index(key.base) == self.blocks - 1
+    def goes_on_behind(self, key: BlockKey) -> bool:
+        """Whether the range has this block and others behind it, where a search may go on."""
+        index = self._index(key.base)
+        return index is not None and index < self.blocks - 1
 
     def _base(self, index: int) -> int:
         return (self._first // BLOCK_SIZE + index) * BLOCK_SIZE

@@ -180,6 +180,15 @@ class Range:
             return None
         return max(self._firsts[index], floor) // _BLOCK * _BLOCK
 
+    def within(self, part: Network) -> Range:
+        """What can be given of a part of the network, without the first and the last address of the part."""
+        low, high = int(part.network_address) + 1, int(part.broadcast_address) - 1
+        usable = [(max(first, low), min(last, high)) for first, last in self.usable]
+        usable = [(first, last) for first, last in usable if first <= last]
+        first, last = max(self.first, low), min(self.last, high)
+        bounds = (first, last) if first <= last else (low, high)
+        return Range(part, bounds, self.excludes, self.gateway, usable, self.dot_zero_barred, ())
+
     def full_message(self) -> str:
         """Say that nothing is left, in the words of the Go plugin, which tools match on."""
         first, last = (text_of(address_of(self.version, bound)) for bound in (self.first, self.last))

@@ -127,7 +127,9 @@ class Service:
                 "DEL": work.delete,
                 "CHECK": work.check,
                 "GC": lambda: work.collect(node_name(self._host.environment, self._host.files, config)),
-                "STATUS": work.status,
+                "STATUS": lambda: work.status(
+                    node_name(self._host.environment, self._host.files, config) if config.is_sliced else ""
+                ),
             }
             return serve[request.command]()
 
@@ -151,7 +153,11 @@ class _Work:
         self._log = log
         self._deadline = deadline
         self._demand = Demand(
-            config.network_name, config.overlapping, [configured.range for configured in config.ranges]
+            config.network_name,
+            config.overlapping,
+            [configured.range for configured in config.ranges],
+            {str(one.range.network): one.slices for one in config.ranges if one.slices is not None},
+            config.node_slice_borrow,
         )
 
     def add(self, node: str) -> bytes:
@@ -209,10 +215,10 @@ class _Work:
         self._log.verbose(f"{len(valid)} attachments are valid on {node}; freed {addresses}")
         return b""
 
-    def status(self) -> bytes:
+    def status(self, node: str) -> bytes:
         from whereabouts.verify import status
 
-        status(self._store, self._demand, self._deadline)
+        status(self._store, self._demand, self._deadline, node)
         return b""
 
 

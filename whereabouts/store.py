@@ -171,7 +171,10 @@ class Store(Protocol):
     def pools(
         self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False
     ) -> Collection[StoredPool]:
-        """The pools of one network name, or every pool, in order. ``hinted``: only those with hints."""
+        """The pools of the ranges of one network name, or of all, in order.
+
+        ``hinted``: only those with hints, and the pools of nodes' slices with hints as well.
+        """
 
     def read_slices(self, name: str, deadline: Deadline, *, fresh: bool = False) -> StoredSlices | None:
         """The slices of the pool of this name, or None if there is none.

@@ -86,15 +86,43 @@ def _pool(store: Store, demand: Demand, configured: Range, deadline: Deadline) -
     return Pool(key, demand.shared) if stored is None else stored.pool
 
 
-def status(store: Store, demand: Demand, deadline: Deadline) -> None:
-    """Whether each range has an address left. Raises :class:`RangeExhausted` naming those without."""
+def status(store: Store, demand: Demand, deadline: Deadline, node: str = "") -> None:
+    """Whether an ADD could be given an address of each range; of one that is cut, on ``node``.
+
+    Raises :class:`RangeExhausted` naming ranges and slices without, and
+    :class:`~whereabouts.node_slices.NoSlice`.
+    """
     full = []
     for configured in demand.ranges:
-        search = Search(store, _pool(store, demand, configured, deadline), configured, deadline)
-        if not any(_has_room(store, key, configured, deadline) for key in search.candidates()):
-            full.append(str(configured.network))
+        pool = _pool(store, demand, configured, deadline)
+        part = _part(store, demand, configured, node, deadline)
+        if not _any_room(store, pool, part, deadline) and (
+            part is configured or not demand.borrow or not _any_room(store, pool, configured, deadline)
+        ):
+            full.append(str(part.network))
     if full:
         raise RangeExhausted(f"no address is left in {', '.join(full)}")
+
+
+def _part(store: Store, demand: Demand, configured: Range, node: str, deadline: Deadline) -> Range:
+    """What an ADD would look through first: the node's slice, or the range."""
+    rule = demand.slice_rule(configured)
+    if rule is None:
+        return configured
+    from whereabouts.node_slices import Cut, slice_of
+
+    cut = Cut(configured, rule, node)
+    part = slice_of(store, cut, deadline)
+    if part is not None:
+        return configured.within(part)
+    if store.claims_slices or demand.borrow:
+        return configured
+    raise cut.none(store)
+
+
+def _any_room(store: Store, pool: Pool, configured: Range, deadline: Deadline) -> bool:
+    search = Search(store, pool, configured, deadline)
+    return any(_has_room(store, key, configured, deadline) for key in search.candidates())
 
 
 def _has_room(store: Store, key: BlockKey, configured: Range, deadline: Deadline) -> bool:

@@ -106,3 +106,8 @@ class Config(NamedTuple):
     leader: LeaderTimes
     warnings: tuple[str, ...]
     """What was passed over, for a log."""
+
+    @property
+    def is_sliced(self) -> bool:
+        """Whether any range is cut into slices for nodes."""
+        return any(one.slices is not None for one in self.ranges)

@@ -107,7 +107,7 @@ class EtcdStore:
         """
         step = _Step.between(previous.trusted() if previous else Block(key, {}), block)
         value = values.write_block(block)
-        pools = [(one, stored) for one in step.pools if (stored := self._memory.pool(one)) is not None]
+        pools = list(dict(self._pools_that_led(step, key.space)).items())
         # In a write for very many calls the rest is not compared: no address's safety rests on these.
         del pools[PART:]
         pods = [(one, self._memory.pod(one)) for one in step.new_pods[: PART - len(pools)]]
@@ -116,6 +116,12 @@ class EtcdStore:
         if reply.outcome.succeeded:
             return self._written(StoredBlock(key, reply.outcome.revision, block), step)
         return self._not_written(key, previous, value, reply, pools, pods)
+
+    def _pools_that_led(self, step: _Step, space: Space) -> Iterator[tuple[PoolKey, StoredPool]]:
+        """The remembered pools whose hints led to addresses that are given."""
+        for text, node in step.given:
+            for stored in self._memory.pools_of(PoolKey(space.network_name, text), node):
+                yield stored.pool.key, stored
 
     def _block_request(
         self,
@@ -295,7 +301,7 @@ class EtcdStore:
         stored = [StoredPool(one.mod_revision, values.read_pool(one.key, one.value)) for one in listed]
         for one in stored:
             self._memory.remember_pool(one.pool.key, one)
-        chosen = [one for one in stored if one.pool.exhausted or not hinted]
+        chosen = [one for one in stored if (one.pool.exhausted if hinted else not one.pool.key.node)]
         return sorted(chosen, key=lambda one: one.pool.key)
 
     # ------------------------------------------------------------------ slices
@@ -351,8 +357,8 @@ class _Step(NamedTuple):
     gone_pods: Sequence[PodKey]
     new_attachments: Sequence[tuple[str, str]]
     gone_attachments: Sequence[tuple[str, str]]
-    pools: Sequence[PoolKey]
-    """The pools whose hints led to addresses that are given by this write."""
+    given: Sequence[tuple[str, str]]
+    """From which ranges and to which nodes addresses are given by this write."""
 
     @classmethod
     def between(cls, before: Block, after: Block) -> _Step:
@@ -360,8 +366,7 @@ class _Step(NamedTuple):
         changes = after.changes_since(before)
         came = {offset: owner for offset, _, owner in changes if owner is not None}
         went = {offset: owner for offset, owner, _ in changes if owner is not None}
-        given = {owner.range for offset, owner in came.items() if before.owner(offset) is None}
-        network_name = after.key.space.network_name
+        given = {(owner.range, owner.node) for offset, owner in came.items() if before.owner(offset) is None}
         had, has = before.holders(), after.holders()
         return cls(
             bitmap=after.bitmap(),
@@ -369,7 +374,7 @@ class _Step(NamedTuple):
             gone_pods=_only(_POD, went, has),
             new_attachments=_only(_ATTACHMENT, came, had),
             gone_attachments=_only(_ATTACHMENT, went, has),
-            pools=[PoolKey(network_name, text) for text in sorted(given)],
+            given=sorted(given),
         )
 
     def index_operations(self, keys: Keys, name: bytes) -> list[bytes]:

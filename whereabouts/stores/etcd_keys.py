@@ -5,6 +5,7 @@ Under the prefix::
     blocks/<space>/<block>                          the block
     bitmaps/<space>/<block>                         its used offsets alone
     pools/<network name>/<range>                    a pool
+    pools/<network name>/<range>/<node>/<slice>     the pool of a node's slice of it
     slices/<name>                                   the slices of a range, and which node has which
     pods/<pod reference>/<interface>/<space>/<block>             which blocks hold records of a pod
     attachments/<container ID>/<interface>/<space>/<block>       which blocks hold records of an attachment
@@ -58,7 +59,8 @@ class Keys:
 
     def pool(self, key: PoolKey) -> bytes:
         """The key of a pool."""
-        return self._key("pools", _text(key.network_name), _text(key.range))
+        of_slice = (_text(key.node), _text(key.range)) if key.node else ()
+        return self._key("pools", _text(key.network_name), _text(key.of_whole.range), *of_slice)
 
     def pools(self, network_name: str | None) -> bytes:
         """What the keys of the pools of a network name, or of all pools, begin with."""

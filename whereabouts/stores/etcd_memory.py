@@ -7,6 +7,7 @@ wrong here costs that write, and is put right by its answer.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from threading import Lock
 
 from whereabouts.block import BlockKey
@@ -42,6 +43,7 @@ class Memory:
         self._lock = Lock()
         self._blocks: OrderedDict[BlockKey, StoredBlock] = OrderedDict()
         self._pools: OrderedDict[PoolKey, StoredPool] = OrderedDict()
+        self._slices: dict[tuple[PoolKey, str], PoolKey] = {}
         self._pods: OrderedDict[PodKey, PodBlocks] = OrderedDict()
 
     def block(self, key: BlockKey) -> StoredBlock | None:
@@ -69,8 +71,15 @@ class Memory:
             self._pools.pop(key, None)
             if stored is not None:
                 self._pools[key] = stored
+                if key.node:
+                    self._slices[key.of_whole, key.node] = key
                 if len(self._pools) > MAX_POOLS:
                     self._pools.popitem(last=False)
+
+    def pools_of(self, whole: PoolKey, node: str) -> Sequence[StoredPool]:
+        """Those of a range and of the node's slice of it that are remembered."""
+        keys = (whole, self._slices.get((whole, node)))
+        return [stored for key in keys if key is not None and (stored := self.pool(key)) is not None]
 
     def pod(self, key: PodKey) -> PodBlocks:
         """What is known of a pod's interface, or assumed."""

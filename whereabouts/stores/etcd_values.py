@@ -64,10 +64,10 @@ def read_pool(where: bytes, value: bytes) -> Pool:
     """Read what :func:`write_pool` wrote. Raises StoreDamaged, which names the key ``where``."""
     try:
         mark, shared, size = _POOL.unpack_from(value)
-        network_name, range_text = value[_POOL.size : _POOL.size + size].decode().split("\0")
-        if mark == _POOL_MARK:
+        key = value[_POOL.size : _POOL.size + size].decode().split("\0")
+        if mark == _POOL_MARK and len(key) == len(PoolKey._fields):
             hints = value[_POOL.size + size :].decode("ascii", "replace")
-            return Pool.with_hints(PoolKey(network_name, range_text), bool(shared), hints)
+            return Pool.with_hints(PoolKey(*key), bool(shared), hints)
     except (struct.error, ValueError):
         pass
     raise StoreDamaged(

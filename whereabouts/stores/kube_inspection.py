@@ -16,6 +16,7 @@ from whereabouts.pool import PoolKey
 from whereabouts.store import StoredBlock
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_objects import BLOCKS, POOLS
+from whereabouts.stores.kube_pool_keys import PoolKeys
 from whereabouts.stores.kube_reservations import Reservations
 from whereabouts.stores.kube_resources import Resources
 from whereabouts.stores.kube_upstream import allocations_of, reservation_name
@@ -38,13 +39,14 @@ def surroundings(
     findings = list(_misnamed_blocks(resources, blocks, deadline))
     unsettled: list[PoolKey] = []
     due: dict[tuple[str, str], Record | None] = _due(blocks)
+    keys = PoolKeys(resources, deadline)
     for content in resources.list(POOLS, deadline):
-        key = objects.key_of_pool(content)
+        key = keys.of(content)
         if key is None:
             findings.append(_misnamed_pool(content))
             continue
         if not objects.is_ours(content):
-            unsettled.append(key)
+            unsettled.append(key.of_whole)
         found = allocations_of(key, content, 0)
         for address, owner in found.values():
             name = reservation_name(key.network_name, address)

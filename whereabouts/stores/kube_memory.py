@@ -63,6 +63,7 @@ class Memory:
         self._blocks: OrderedDict[str, KnownBlock] = OrderedDict()
         self._pools: OrderedDict[str, KnownPool] = OrderedDict()
         self._told: dict[str, int] = {}
+        self._slices: dict[tuple[PoolKey, str], str] = {}
         self._pods = _Index()
         self._attachments = _Index()
         self._indexed_at: float | None = None
@@ -123,9 +124,18 @@ class Memory:
             if pool.withdrawn < self._told.get(name, 0):
                 return
             self._pools[name] = pool
+            key = pool.stored.pool.key
+            if key.node:
+                self._slices[key.of_whole, key.node] = name
             self._pools.move_to_end(name)
             if len(self._pools) > MAX_POOLS:
                 self._pools.popitem(last=False)
+
+    def pools_of(self, whole: PoolKey, node: str) -> dict[str, KnownPool]:
+        """Those of a range and of the node's slice of it that are remembered, by their names."""
+        with self._lock:
+            names = pool_name(whole), self._slices.get((whole, node), "")
+            return {name: self._pools[name] for name in names if name in self._pools}
 
     def forget_pool(self, name: str) -> None:
         """Have the pool read the next time."""

@@ -7,8 +7,11 @@ give or free addresses while objects are moved *back*, because the Go plugin doe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from ipaddress import ip_interface
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_interface, ip_network
+from operator import itemgetter
 
 from whereabouts.addresses import Address
 from whereabouts.block import BlockDamaged, BlockKey
@@ -18,9 +21,11 @@ from whereabouts.deadline import Deadline
 from whereabouts.liveness import CONFLICT
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.slices import Slice
 from whereabouts.store import Conflict, Unsettled
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, RESERVATIONS
+from whereabouts.stores.kube_pool_keys import PoolKeys
 from whereabouts.stores.kube_reservations import Reservations, unaccounted
 from whereabouts.stores.kube_upstream import (
     LARGEST_OFFSET,
@@ -52,8 +57,9 @@ class Moved(NamedTuple):
 
 def to_blocks(store: KubernetesStore, deadline: Deadline, *, dry_run: bool = False) -> Iterator[Moved]:
     """Adopt every pool of the Go plugin that is not adopted yet."""
+    keys = PoolKeys(store.resources, deadline)
     for content in list(store.resources.list(POOLS, deadline)):
-        name, key = content["metadata"]["name"], objects.key_of_pool(content)
+        name, key = content["metadata"]["name"], keys.of(content)
         if key is None:
             yield Moved(name, 0, "its name does not follow from its range: nobody would look for it there")
             continue
@@ -73,14 +79,18 @@ def to_blocks(store: KubernetesStore, deadline: Deadline, *, dry_run: bool = Fal
 def to_upstream(store: KubernetesStore, deadline: Deadline, *, dry_run: bool = False) -> Iterator[Moved]:
     """Write every pool of ours as the Go plugin writes it, and take its records out of the blocks.
 
-    A pool that the Go plugin could not hold is left as it is, with the reason.
+    A pool that the Go plugin could not hold is left as it is, with the reason. An address in the slice of a
+    node goes into that slice's pool, whoever borrowed it, so that the Go plugin does not give it there.
     """
-    held = _held(store, deadline)
-    for content in list(store.resources.list(POOLS, deadline)):
-        key = objects.key_of_pool(content)
-        if key is None:
-            continue
-        mine = {address: owner for (pool, address), owner in held.items() if pool == key}
+    keys = PoolKeys(store.resources, deadline)
+    contents = [
+        (key, content)
+        for content in store.resources.list(POOLS, deadline)
+        if (key := keys.of(content)) is not None
+    ]
+    held = _at_home(_held(store, deadline), _assigned(keys, [key for key, _ in contents]))
+    for key, content in contents:
+        mine = held.get(key, {})
         if objects.is_ours(content):
             yield _move_back(store, key, content, mine, deadline, dry_run)
         elif not dry_run:
@@ -99,8 +109,9 @@ def repair_reservations(store: KubernetesStore, deadline: Deadline, *, dry_run: 
     held = {
         (key.network_name, address): owner.pod_ref for (key, address), owner in _held(store, deadline).items()
     }
+    keys = PoolKeys(store.resources, deadline)
     for content in store.resources.list(POOLS, deadline):
-        key = objects.key_of_pool(content)
+        key = keys.of(content)
         for address, owner in allocations_of(key, content, 0).values() if key else ():
             held[key.network_name if key else "", address] = owner.pod_ref
     stale = list(unaccounted(listed, held))
@@ -118,6 +129,33 @@ def _held(store: KubernetesStore, deadline: Deadline) -> Held:
             key = PoolKey(stored.key.space.network_name, owner.range or stored.key.space.own_range)
             held[key, stored.key.address(offset)] = owner
     return held
+
+
+Parts = Mapping[PoolKey, Sequence[tuple[int, int, PoolKey]]]
+"""The pools of slices by the pools of their ranges: first and last address of each, and its key."""
+
+
+def _assigned(keys: PoolKeys, pools: Sequence[PoolKey]) -> Parts:
+    """Those of the slices that nodes have just now."""
+    now = {(pool.range, one) for pool in keys.slices for one in pool.slices}
+    parts = defaultdict(list)
+    for key in pools:
+        if key.node and (key.whole, Slice(key.range, key.node)) in now:
+            network = ip_network(key.range)
+            bounds = int(network.network_address), int(network.broadcast_address)
+            parts[key.of_whole].append((*bounds, key))
+    return {whole: sorted(found) for whole, found in parts.items()}
+
+
+def _at_home(held: Held, parts: Parts) -> dict[PoolKey, dict[Address, Owner]]:
+    """Records by the pool that the Go plugin would have them in."""
+    homes: dict[PoolKey, dict[Address, Owner]] = defaultdict(dict)
+    for (whole, address), owner in held.items():
+        slices, value = parts.get(whole, ()), int(address)
+        at = bisect_right(slices, value, key=itemgetter(0)) - 1
+        in_slice = at >= 0 and value <= slices[at][1]
+        homes[slices[at][2] if in_slice else whole][address] = owner
+    return homes
 
 
 def _move_back(
@@ -140,7 +178,7 @@ def _move_back(
     patch = {
         "metadata": {
             "resourceVersion": content["metadata"]["resourceVersion"],
-            "annotations": {objects.OVERLAPPING: None, objects.EXHAUSTED: None, objects.WITHDRAWN: None},
+            "annotations": dict.fromkeys(objects.OF_POOL),
         },
         "spec": {"allocations": entries},
     }

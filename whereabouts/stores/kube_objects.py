@@ -36,6 +36,12 @@ OVERLAPPING = f"{GROUP}/overlapping-ranges"
 """On a pool: whether it shares the space of its network. It also marks a pool whose records are in blocks."""
 ADOPTING = f"{GROUP}/adopting-overlapping"
 """On a pool of the Go plugin: as which it is being adopted; said before the first record is moved."""
+NODE = f"{GROUP}/node"
+"""On the pool of a slice: whose it is."""
+SLICE_OF = f"{GROUP}/slice-of"
+"""On the pool of a slice: the range that it is a part of."""
+OF_POOL = (OVERLAPPING, EXHAUSTED, WITHDRAWN, NODE, SLICE_OF)
+"""All that a pool of ours may say."""
 SPACE = f"{GROUP}/space"
 """Label of a block: stands for its space and family, so that those of one space can be listed."""
 
@@ -220,34 +226,25 @@ def new_pool(pool: Pool, annotations: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def slice_annotations(key: PoolKey) -> dict[str, str]:
+    """What the annotations of the pool of a node's slice say beside; nothing for others."""
+    return {NODE: key.node, SLICE_OF: key.whole} if key.node else {}
+
+
 def pool_annotations(pool: Pool, withdrawn: int) -> dict[str, str | None]:
     """What a pool's annotations say."""
     return {
+        **slice_annotations(pool.key),
         OVERLAPPING: "true" if pool.shared else "false",
         EXHAUSTED: pool.hints() or None,
         WITHDRAWN: str(withdrawn) if withdrawn else None,
     }
 
 
-def key_of_pool(content: Any) -> PoolKey | None:
-    """Which pool an object is; None for one whose name and range do not agree.
-
-    An object of the Go plugin may have host bits in its range (its offsets count from there); the pool's
-    range is the network.
-    """
-    name, text = content["metadata"]["name"], (content.get("spec") or {}).get("range") or ""
-    try:
-        canonical = str(ip_network(text, strict=False))
-        name = named(name)
-    except ValueError:
-        return None
-    for range_text in (canonical, text):
-        plain = PoolKey("", range_text).name
-        if name == plain:
-            return PoolKey("", canonical)
-        if name.endswith(f"-{plain}"):
-            return PoolKey(name.removesuffix(f"-{plain}"), canonical)
-    return None
+def read_slice(metadata: Any) -> tuple[str, str]:
+    """The node whose slice a pool is of, and the range that this is a part of; empty for all others."""
+    annotations = metadata.get("annotations") or {}
+    return annotations.get(NODE) or "", annotations.get(SLICE_OF) or ""
 
 
 def is_ours(content: Any) -> bool:
@@ -261,10 +258,15 @@ def adopted_as(content: Any) -> bool | None:
     return None if said is None else said != "false"
 
 
+def is_shared(metadata: Any) -> bool:
+    """Whether a pool of ours shares the space of its network."""
+    return (metadata.get("annotations") or {}).get(OVERLAPPING) != "false"
+
+
 def read_pool(key: PoolKey, metadata: Any) -> Pool:
     """A pool of ours from its metadata."""
-    annotations = metadata.get("annotations") or {}
-    return Pool.with_hints(key, annotations.get(OVERLAPPING) != "false", annotations.get(EXHAUSTED) or "")
+    hints = (metadata.get("annotations") or {}).get(EXHAUSTED) or ""
+    return Pool.with_hints(key, is_shared(metadata), hints)
 
 
 def read_withdrawn(metadata: Any) -> int:

@@ -35,7 +35,7 @@ def allocations_of(key: PoolKey, content: Any, now: int) -> dict[str, tuple[Addr
         if not (offset.isascii() and offset.isdecimal()) or int(offset) > LARGEST_OFFSET:
             continue
         value = base + int(offset)
-        owner = _owner(entry, "id", key.range, now)
+        owner = _owner(entry, "id", key.of_whole.range, now)
         if value <= int(network.broadcast_address) and owner is not None:
             found[offset] = (type(network.network_address)(value), owner)
     return found

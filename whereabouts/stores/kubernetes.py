@@ -35,8 +35,10 @@ from whereabouts.stores.kube_adoption import Adoption, Clash, post_event
 from whereabouts.stores.kube_api import PATIENCE, ApiClient, NotFound
 from whereabouts.stores.kube_memory import KnownBlock, KnownPool, Memory
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, BlockMarks, Marks
+from whereabouts.stores.kube_pool_keys import PoolKeys
 from whereabouts.stores.kube_reservations import Reservations, given_and_freed
 from whereabouts.stores.kube_resources import Resources
+from whereabouts.stores.kube_slice_adoption import adopt_slices
 from whereabouts.stores.kube_slices import KubeSlices
 from whereabouts.stores.kube_upstream import allocations_of
 from whereabouts.values import TYPE_CHECKING
@@ -198,10 +200,13 @@ class KubernetesStore:
         """The pools that may soon call the block exhausted, by the names of their objects, as remembered."""
         if len(after) < NEARLY_FULL:
             return {}
-        ranges = {now.range for _, was, now in after.changes_since(before) if was is None and now is not None}
-        names = (objects.pool_name(PoolKey(after.key.space.network_name, text)) for text in ranges)
-        pools = {name: pool for name in names if (pool := self._memory.pool(name)) is not None}
-        return {name: pool for name, pool in pools.items() if not pool.stored.pool.ends_with(after.key)}
+        new = {
+            (PoolKey(after.key.space.network_name, now.range), now.node)
+            for _, was, now in after.changes_since(before)
+            if was is None and now is not None
+        }
+        pools = {name: pool for one in new for name, pool in self._memory.pools_of(*one).items()}
+        return {name: pool for name, pool in pools.items() if pool.stored.pool.goes_on_behind(after.key)}
 
     def blocks(self, deadline: Deadline) -> Iterator[StoredBlock]:
         """See :class:`~whereabouts.store.Store`; objects that are no block of ours are passed over."""
@@ -280,11 +285,11 @@ class KubernetesStore:
         if content is None:
             self._memory.forget_pool(name)
             return None
-        _require(key, objects.key_of_pool(content))
+        _require(key, PoolKeys(self.resources, deadline).asked_for(content, key))
         if not objects.is_ours(content) and shared is None:
             return None
-        if not objects.is_ours(content) or _allocations(content):
-            self._adoption.adopt(key, shared, deadline)
+        if not objects.is_ours(content) or allocations_of(key, content, 0):
+            self._adopt(key, shared, deadline)
             told = self._memory.told(name)
             content = self.resources.get(POOLS, name, deadline)
             if content is None or not objects.is_ours(content):
@@ -293,15 +298,32 @@ class KubernetesStore:
 
     def _adopt_all(self, deadline: Deadline) -> None:
         """Adopt what the Go plugin left: who looks for an attachment may be looking for one of its."""
+        keys = PoolKeys(self.resources, deadline)
         for content in self.resources.list(POOLS, deadline):
-            key = objects.key_of_pool(content)
-            if key is not None and _allocations(content):
-                self._adoption.adopt(key, None, deadline)
+            key = keys.of(content)
+            if key is not None and allocations_of(key, content, 0):
+                self._adopt(key, None, deadline)
 
     def adopt(self, key: PoolKey, deadline: Deadline) -> None:
         """Adopt a pool of the Go plugin that no configuration has used yet."""
-        self._adoption.adopt(key, None, deadline)
+        self._adopt(key, None, deadline)
         self._memory.forget(key)
+
+    def _adopt(self, key: PoolKey, shared: bool | None, deadline: Deadline) -> None:
+        """Adopt a pool; before that of a range those of its slices, before that of a slice that of its range.
+
+        ``shared`` as for :meth:`~whereabouts.stores.kube_adoption.Adoption.adopt`.
+        """
+        whole = self.read_pool(key.of_whole, deadline) if key.node else None
+        if key.node and whole is None:
+            shared = self._adopt_slices(key.of_whole, shared, deadline)
+            whole = self.create_pool(Pool(key.of_whole, shared is not False), deadline)
+        if not key.node:
+            shared = self._adopt_slices(key, shared, deadline)
+        self._adoption.adopt(key, whole.pool.shared if whole else shared, deadline)
+
+    def _adopt_slices(self, whole: PoolKey, shared: bool | None, deadline: Deadline) -> bool | None:
+        return adopt_slices(self.resources, self._adoption, whole, shared, deadline)
 
     def _clashed(self, pool: str, clash: Clash) -> None:
         self.clashes.append(clash)
@@ -315,8 +337,13 @@ class KubernetesStore:
         return known
 
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
-        """See :class:`~whereabouts.store.Store`."""
+        """See :class:`~whereabouts.store.Store`.
+
+        Before the pool of a range is made, those of its slices are adopted that the Go plugin has.
+        """
         name = objects.pool_name(pool.key)
+        if not pool.key.node:
+            pool = Pool(pool.key, bool(self._adopt_slices(pool.key, pool.shared, deadline)))
         annotations = {name: value for name, value in objects.pool_annotations(pool, 0).items() if value}
         told = self._memory.told(name)
         try:
@@ -376,12 +403,13 @@ class KubernetesStore:
     ) -> Collection[StoredPool]:
         """See :class:`~whereabouts.store.Store`; those of the Go plugin that nobody has used yet included."""
         found = []
+        keys = PoolKeys(self.resources, deadline)
         for content in self.resources.list(POOLS, deadline):
-            key = objects.key_of_pool(content)
+            key = keys.of(content)
             if key is not None and network_name in (None, key.network_name):
                 metadata = content["metadata"]
                 found.append(StoredPool(metadata["resourceVersion"], objects.read_pool(key, metadata)))
-        chosen = [stored for stored in found if stored.pool.exhausted or not hinted]
+        chosen = [one for one in found if (one.pool.exhausted if hinted else not one.pool.key.node)]
         return sorted(chosen, key=lambda stored: stored.pool.key)
 
     # ------------------------------------------------------------------ slices
@@ -443,7 +471,7 @@ class KubernetesStore:
     def _pool_by_name(self, name: str, deadline: Deadline) -> KnownPool | None:
         told = self._memory.told(name)
         content = self.resources.get(POOLS, name, deadline)
-        key = None if content is None else objects.key_of_pool(content)
+        key = None if content is None else PoolKeys(self.resources, deadline).of(content)
         return None if key is None else self._seen_pool(key, content["metadata"], told)
 
     def _tell(self, key: BlockKey, name: str, number: int, deadline: Deadline) -> None:
@@ -550,12 +578,6 @@ def _require(key: PoolKey, found: PoolKey | None) -> None:
             f"range {key.range} of network_name {key.network_name!r} would have the IPPool {key.name}, which "
             f"is {theirs}: choose another network_name"
         )
-
-
-def _allocations(content: Any) -> bool:
-    """Whether an object of a pool still has allocations of the Go plugin that can be read."""
-    key = objects.key_of_pool(content)
-    return key is not None and bool(allocations_of(key, content, 0))
 
 
 def _flagged(marks: BlockMarks, name: str) -> Marks:

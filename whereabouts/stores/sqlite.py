@@ -55,7 +55,9 @@ CREATE TABLE pools (
   shared INTEGER NOT NULL,
   revision INTEGER NOT NULL,
   exhausted TEXT NOT NULL,
-  PRIMARY KEY (network_name, range)
+  node TEXT NOT NULL,
+  whole TEXT NOT NULL,
+  PRIMARY KEY (network_name, range, node, whole)
 );
 """
 _WHOSE = (
@@ -63,6 +65,8 @@ _WHOSE = (
     " FROM pragma_user_version, pragma_application_id"
 )
 _KEY = "network_name, own_range, version, base"
+_POOL = "revision, shared, exhausted, network_name, range, node, whole"
+_OF_POOL = "network_name = ? AND range = ? AND node = ? AND whole = ?"
 _TRANSIENT = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _BUSY_PAUSE = 0.02
@@ -216,15 +220,16 @@ class SqliteStore:
 
     def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
         """See :class:`~whereabouts.store.Store`."""
-        found = self._pools_where("network_name = ? AND range = ?", tuple(key), deadline)
+        found = self._pools_where(_OF_POOL, tuple(key), deadline)
         return found[0] if found else None
 
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
         """See :class:`~whereabouts.store.Store`."""
-        values = (*pool.key, pool.shared, 1, pool.hints())
+        network_name, text, node, whole = pool.key
+        values = (network_name, text, pool.shared, 1, pool.hints(), node, whole)
         with self._translated(deadline), self._transaction():
             self._connection.execute(
-                "INSERT INTO pools VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values
+                "INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values
             )
         stored = self.read_pool(pool.key, deadline)
         if stored is None:
@@ -235,9 +240,9 @@ class SqliteStore:
         """See :class:`~whereabouts.store.Store`."""
         with self._translated(deadline), self._transaction():
             written = self._connection.execute(
-                "UPDATE pools SET revision = revision + 1, exhausted = ?"
-                " WHERE network_name = ? AND range = ? AND revision = ?",
-                (pool.hints(), *pool.key, previous.revision),
+                f"UPDATE pools SET revision = revision + 1, shared = ?, exhausted = ? WHERE {_OF_POOL}"  # noqa: S608
+                " AND revision = ?",
+                (pool.shared, pool.hints(), *pool.key, previous.revision),
             )
             if written.rowcount != 1:
                 raise Conflict(f"pool {pool.key.name} was written by another process")
@@ -246,16 +251,13 @@ class SqliteStore:
         self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False
     ) -> Collection[StoredPool]:
         """See :class:`~whereabouts.store.Store`."""
-        condition = "exhausted != ''" if hinted else "TRUE"
+        condition = "exhausted != ''" if hinted else "node = ''"
         if network_name is None:
             return self._pools_where(condition, (), deadline)
         return self._pools_where(f"{condition} AND network_name = ?", (network_name,), deadline)
 
     def _pools_where(self, condition: str, values: tuple[str, ...], deadline: Deadline) -> list[StoredPool]:
-        query = (
-            f"SELECT revision, network_name, range, shared, exhausted FROM pools WHERE {condition}"  # noqa: S608
-            " ORDER BY network_name, range"
-        )
+        query = f"SELECT {_POOL} FROM pools WHERE {condition} ORDER BY network_name, range, node, whole"  # noqa: S608
         with self._translated(deadline):
             return [_stored_pool(*row) for row in self._connection.execute(query, values)]
 
@@ -431,5 +433,5 @@ def _block_key(row: tuple[str, str, int, bytes]) -> BlockKey:
     return BlockKey(Space(network_name, own_range), version, int.from_bytes(base))
 
 
-def _stored_pool(revision: int, network_name: str, range_text: str, shared: int, hints: str) -> StoredPool:
-    return StoredPool(revision, Pool.with_hints(PoolKey(network_name, range_text), bool(shared), hints))
+def _stored_pool(revision: int, shared: int, hints: str, *key: str) -> StoredPool:
+    return StoredPool(revision, Pool.with_hints(PoolKey(*key), bool(shared), hints))
