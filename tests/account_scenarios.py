@@ -70,6 +70,9 @@ def _adopt(account: Account, store: KubernetesStore) -> None:
     assert add(store, demand("10.2.0.0/24"), pod(2)) == ["10.2.0.2"]
     events = account.server.call("GET", f"/api/v1/namespaces/{account.namespace}/events").body["items"]
     assert [event["reason"] for event in events] == ["IPAddressConflict"]
+    # It may be the slice of a node called blue: the slices tell.
+    _create(account, "IPPool", "ippools", "blue-10.3.0.0-24", {**pool, "range": "10.3.0.0/24"})
+    assert add(store, demand("10.3.0.0/24", network_name="blue"), pod(3)) == ["10.3.0.2"]
 
 
 def _create(account: Account, kind: str, plural: str, name: str, spec: dict[str, Any]) -> None:

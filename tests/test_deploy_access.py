@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 
-from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.stores.kube_access import from_kubeconfig
-from whereabouts.stores.kube_api import Refused
-from whereabouts.stores.kube_status import write_status
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from . import kubernetes_contract
@@ -18,7 +15,6 @@ from .account_scenarios import SCENARIOS
 from .accounts import ACCOUNTS, Account, Permission, account, permissions
 from .api_server import ApiServer, api_server, resources
 from .kubernetes_contract import KubernetesContract
-from .store_contract import SOON, add, demand, pod
 
 pytestmark = pytest.mark.apiserver
 
@@ -55,6 +51,20 @@ def test_without_one_of_its_rights_an_account_fails(
         scenario(made)
 
 
+def test_a_node_agent_can_write_neither_the_status_of_a_pool_nor_slices(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    with account(server, permissions("whereabouts"), tmp_path) as made:
+        for method, plural, name in (
+            ("PATCH", "ippools", "10.0.0.0-16/status"),
+            ("PATCH", "nodeslicepools", "net"),
+            ("POST", "nodeslicepools", ""),
+        ):
+            path = resources(made.namespace, plural, name)
+            kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            assert server.call(method, path, {}, kind, token=made.token).status == 403, path
+
+
 def test_a_node_agent_can_read_no_secrets_and_no_pods(server: ApiServer, tmp_path: Path) -> None:
     with account(server, permissions("whereabouts"), tmp_path) as made:
         for path in (
@@ -68,17 +78,20 @@ def test_a_node_agent_can_read_no_secrets_and_no_pods(server: ApiServer, tmp_pat
 
 # ------------------------------------------------------------------ the contract, as a node agent
 
-SLICING = [
-    Permission(False, "whereabouts.cni.cncf.io", "nodeslicepools", verb)
-    for verb in ("list", "create", "patch", "delete")
+OF_THE_CONTROLLER = [
+    *(
+        Permission(False, "whereabouts.cni.cncf.io", "nodeslicepools", verb)
+        for verb in ("create", "patch", "delete")
+    ),
+    Permission(False, "whereabouts.cni.cncf.io", "ippools/status", "patch"),
 ]
-"""What the contract does besides, and the controller in a cluster: slices are written as they are read."""
+"""What the contract does besides, and in a cluster the controller: write slices, and the status of pools."""
 
 
 @pytest.fixture
 def open_store(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Stores of a node agent. What tests do to begin anew, no agent has to: an administrator does it."""
-    with account(server, [*permissions("whereabouts"), *SLICING], tmp_path) as made:
+    with account(server, [*permissions("whereabouts"), *OF_THE_CONTROLLER], tmp_path) as made:
 
         def empty(_: KubernetesStore) -> None:
             for plural in ("addressblocks", "ippools"):
@@ -96,12 +109,3 @@ def steps() -> int:
 @pytest.mark.slow
 class TestStoreOfANodeAgent(KubernetesContract):
     """The contract of all stores, with no more rights than a node agent has."""
-
-    def test_the_status_of_a_pool_is_written_where_it_differs(
-        self, stores: Callable[[int], list[KubernetesStore]], server: Any
-    ) -> None:
-        """That is the controller's work."""
-        (store,) = stores(1)
-        add(store, demand("10.0.0.0/16"), pod(1))
-        with pytest.raises(Refused, match="forbidden"):
-            write_status(store, None, Deadline(SOON))
