@@ -30,7 +30,7 @@ from whereabouts.commands.map_text import Look, Picture, columns_for, draw
 from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.store import Store
+from whereabouts.store import Store, StoreError
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kubernetes import KubernetesStore
 from whereabouts.stores.sqlite import SqliteStore
@@ -161,6 +161,13 @@ def test_a_part_of_a_range_can_be_drawn_in_the_space_of_the_range(store: SqliteS
     assert "10.2.0.0/28, a part of 10.0.0.0/8: 0 used, 15 free" in shown("10.2.0.0/28")
 
 
+def test_a_slice_of_a_node_is_drawn_as_a_part_of_its_range(store: SqliteStore, shown: Shown) -> None:
+    whole = PoolKey("", "10.0.0.0/16")
+    record(store, whole, {"10.0.4.7": pod(1)}, shared=False)
+    store.create_pool(Pool(whole.of_slice("10.0.4.0/24", "node-1"), shared=False), Deadline(SOON))
+    assert shown("10.0.4.0/24")[0] == "10.0.4.0/24, a part of 10.0.0.0/16: 1 used, 254 free"
+
+
 def test_cells_can_be_chosen(store: SqliteStore, shown: Shown) -> None:
     record(store, PoolKey("", "10.0.0.0/20"), {"10.0.1.7": pod(1)})
     assert "10.0.0.0 ·▁··············" in shown("10.0.0.0/20", "--cells", "block")
@@ -219,6 +226,19 @@ def test_what_a_report_has_found_is_marked_in_its_space_only(
         path.write_text(text)
         assert main(arguments) == 1
         assert "report is no report of whereabouts check" in capsys.readouterr().err
+
+
+def test_definitions_that_may_not_be_read_are_no_reason_not_to_draw(
+    store: SqliteStore, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise StoreError("403 Forbidden")
+
+    monkeypatch.setattr("whereabouts.commands.evidence.networks", forbidden)
+    record(store, PoolKey("", "10.0.0.0/28"), {"10.0.0.1": pod(1)})
+    lines = shown("10.0.0.0/28")
+    assert "Not known: NetworkAttachmentDefinitions cannot be read (403 Forbidden)." in lines
+    assert "10.0.0.0 ░█·············░" in lines
 
 
 def test_a_range_that_is_not_there_is_refused_with_those_that_are(

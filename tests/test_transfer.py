@@ -321,3 +321,11 @@ def test_a_pool_whose_name_is_taken_in_a_cluster_is_a_conflict(double: ApiDouble
         importer, problems = put_in(store, [Pool(alike, shared=True)])
         assert importer.conflicts == 1
         assert "would have the IPPool 2001-db8---119" in problems[0]
+
+
+def test_pools_of_single_slices_are_left_to_come_about_anew() -> None:
+    whole = PoolKey("", "10.1.0.0/16")
+    with sqlite() as store:
+        store.create_pool(Pool(whole, shared=True), Deadline(SOON))
+        store.create_pool(Pool(whole.of_slice("10.1.4.0/24", "node-1"), shared=True), Deadline(SOON))
+        assert state_of(store) == State({whole: True}, {}, [])

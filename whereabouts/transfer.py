@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def content_of(store: Store, deadline: Deadline) -> Iterator[Pool | SlicePool | Block | Damaged]:
     """Everything that a store holds, pools first; each block as of one moment, but not all as of the same."""
     for stored in store.pools(deadline):
+        if stored.pool.key.node:
+            continue  # of a slice: it has nothing but hints
         yield Pool(stored.pool.key, stored.pool.shared)
     for slices in store.slice_pools(deadline):
         yield slices.pool

@@ -54,7 +54,8 @@ def read_picture(chosen: argparse.Namespace, store: Store, width: int) -> Pictur
 
 def _pool(store: Store, network_name: str, wanted: Network, deadline: Deadline) -> Pool:
     """The pool of this range, else of the smallest one that it is a part of."""
-    pools = [stored.pool for stored in store.pools(deadline, network_name)]
+    listed = [stored.pool for stored in store.pools(deadline, network_name)]
+    pools = [pool for pool in listed if not pool.key.node]  # a slice is a part of its range
     around = [pool for pool in pools if _has(ip_network(pool.key.range), wanted)]
     if not around:
         there = ", ".join(pool.key.range for pool in pools) or "none"
@@ -111,10 +112,10 @@ def _configurations(
     with evidence.gathered(chosen, config, store) as known:
         try:
             found = evidence.networks(chosen, config, known, deadline)
+            ranges, unknown = found.ranges.get(pool.key, []), found.unknown
         except StoreError as error:
-            found = evidence.Networks({}, [f"NetworkAttachmentDefinitions cannot be read ({error})"])
-    ranges = found.ranges.get(pool.key, [])
-    remarks = [f"Not known: {printable(fault)}." for fault in found.unknown]
+            ranges, unknown = [], [f"NetworkAttachmentDefinitions cannot be read ({error})"]
+    remarks = [f"Not known: {printable(fault)}." for fault in unknown]
     if not ranges:
         remarks.append("Not known: a configuration of the range (--netconf); what it excludes does not show.")
     return ranges, remarks
