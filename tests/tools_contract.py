@@ -13,13 +13,15 @@ import pytest
 
 from tests.store_contract import SOON, add, allocations, delete, demand, pod
 from whereabouts import inspection
-from whereabouts.allocator import RangeFull
+from whereabouts.allocator import Demand, RangeFull
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.cli import main
+from whereabouts.commands.evidence import read_netconf
 from whereabouts.deadline import Deadline
 from whereabouts.liveness import CONFLICT
 from whereabouts.owners import Owner
 from whereabouts.pool import PoolKey, view_of
+from whereabouts.slices import assign
 from whereabouts.store import Store
 
 
@@ -431,6 +433,27 @@ class ToolsContract:
                 add(tools.store, wanted, pod(9999))
         else:
             assert add(tools.store, wanted, pod(9999)) == [value["address"]]
+
+    def test_explain_next_searches_the_slice_of_a_node(self, tools: Tools) -> None:
+        known = tools.netconf(range="10.0.0.0/22", node_slice_size="/24")
+        ((configured, _, rule),) = read_netconf(known[1]).ranges
+        assert rule is not None
+        nodes = ["node-1", "node-2"]
+        tools.store.create_slices(assign(rule.uncut(configured.network), nodes, lambda _: False)[0], NOW)
+        wanted = Demand("", True, [configured], {"10.0.0.0/22": rule})
+        owners = [pod(number, node=nodes[number % 2]) for number in range(300)]
+        for owner in owners:
+            add(tools.store, wanted, owner)
+        for node, address in (("node-1", "10.0.0.151"), ("node-2", "10.0.1.151")):
+            run = tools.run("explain", "next", "--of-node", node, *known)
+            assert f"which is {node}'s slice of 10.0.0.0/22 (as configured)" in run.out
+            assert f"gives {address}, unless" in run.out
+        assert "say which with --of-node" in tools.run("explain", "next", *known).out
+        assert tools.run("explain", "next", "--of-node", "node-3", *known).status == 2
+        assert tools.run("explain", "range", "10.0.0.0/22", "--of-node", "node-1").status == 2
+        assert tools.run("check", *known, *tools.attachments(*owners)).out.startswith(
+            "No problem in 2 blocks"
+        )
 
 
 def everybody() -> Iterator[Owner]:

@@ -208,7 +208,8 @@ def account(
 def _holder(record: Record, pool: Pool) -> str:
     if record.owner.container_id.startswith(CONFLICT):
         return "conflict"
-    return "this range" if record.owner.range == pool.key.range else f"range {record.owner.range}"
+    mine = record.owner.range == pool.key.of_whole.range
+    return "this range" if mine else f"range {record.owner.range}"
 
 
 # ------------------------------------------------------------------------- pods

@@ -57,10 +57,10 @@ def still_false(
     Each block is read between two readings of its pool, and only a pool that did not change in between was
     wrong while the block had room.
     """
-    before = {stored.pool.key: stored for stored in store.pools(deadline)}
+    before = {stored.pool.key: stored for stored in store.pools(deadline, hinted=True)}
     keys = {hint.block for hint in hints}
     read = {key: store.read_block(key, deadline, fresh=True) for key in sorted(keys)}
-    after = {stored.pool.key: stored for stored in store.pools(deadline)}
+    after = {stored.pool.key: stored for stored in store.pools(deadline, hinted=True)}
     unchanged = [
         stored.pool
         for key, stored in sorted(before.items())
@@ -81,8 +81,14 @@ def as_findings(hints: Sequence[FalseHint]) -> Iterator[Finding]:
 
 
 def _by_view(pool: Pool, configured: Configured) -> dict[str, Range]:
-    ranges = [*_usual(pool.key.range), *configured.get(pool.key, ())]
+    ranges = [*_usual(pool.key.range), *configurations(pool.key, configured)]
     return {view_of(one): one for one in ranges}
+
+
+def configurations(key: PoolKey, configured: Configured) -> list[Range]:
+    """The known configurations of a pool's range; of a node's slice, what they give of it."""
+    ranges = configured.get(key.of_whole, ())
+    return [one.within(ip_network(key.range)) for one in ranges] if key.whole else list(ranges)
 
 
 def _usual(text: str) -> Iterator[Range]:

@@ -120,7 +120,8 @@ class Inspector:
             *_by_themselves(records, pools, self._configured, around.unsettled),
             *_nobody_behind(records, suspects),
         ]
-        hints = false_hints(pools.values(), {one.key: one.block for one in blocks}, self._configured)
+        hinted = [stored.pool for stored in self._store.pools(deadline, hinted=True)]
+        hints = false_hints(hinted, {one.key: one.block for one in blocks}, self._configured)
         longest = max((suspect.seconds for suspect in suspects.values()), default=SETTLING_SECONDS)
         pause = max(SETTLING_SECONDS, min(longest, LONGEST_PAUSE))
         return _Look(len(blocks), len(records), findings, hints, pause)

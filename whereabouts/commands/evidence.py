@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from whereabouts.cni.attachments import valid_attachments
 from whereabouts.cni.errors import CniError
 from whereabouts.collect import Listing
-from whereabouts.commands.reconcile import GRACE_SECONDS
 from whereabouts.config import Config, ConfigError, load
 from whereabouts.config.host_files import HostFiles
 from whereabouts.config.network_config import read_network_config
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from whereabouts.stores.kube_api import ApiClient
     from whereabouts.stores.kubernetes import KubernetesStore
 
+GRACE_SECONDS = 60
+"""A runtime may list a sandbox only when all its networks are attached: so long a record is left alone."""
 NO_WITNESS = (
     "whether pods still live: name their cluster with --cluster, or give --valid-attachments a runtime's list"
 )

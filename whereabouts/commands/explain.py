@@ -26,6 +26,7 @@ from whereabouts.explanation import (
     plain_range,
     pod_address,
 )
+from whereabouts.node_slices import Cut, slice_of
 from whereabouts.overview import exact, held
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
@@ -61,6 +62,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--network", metavar="NAME", help="only of this network_name; '' for those without one"
     )
+    parser.add_argument("--of-node", metavar="NODE", help="explain next: the node whose slice is searched")
     parser.set_defaults(run=run)
 
 
@@ -70,6 +72,8 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         if chosen.interface is not None and chosen.what != "pod":
             raise ConfigError("--interface belongs to explain pod")
+        if chosen.of_node is not None and chosen.what != "next":
+            raise ConfigError("--of-node belongs to explain next")
         return explain(chosen)
     except ConfigError as error:
         formats.complain(str(error))
@@ -224,6 +228,8 @@ def _network(text: str) -> str:
 def _heading(subject: _Subject) -> str:
     pool = subject.pool
     of = f" of network {pool.key.network_name}" if pool.key.network_name else ""
+    if pool.key.node:
+        of += f", which is {pool.key.node}'s slice of {pool.key.whole}"
     how = (
         "as configured"
         if subject.known
@@ -315,18 +321,44 @@ def _next(chosen: argparse.Namespace) -> int:
     with datastore.opened(chosen) as store, evidence.gathered(chosen, config, store) as known:
         networks = evidence.networks(chosen, config, known, deadline)
         subjects = _subjects(chosen, store, networks, deadline)
+        if chosen.of_node is not None:
+            subjects = [_of_node(store, one, networks, chosen.of_node, deadline) for one in subjects]
         answers = [next_address(store, one.pool, one.configured, deadline) for one in subjects]
     if not subjects:
         return _nothing(
             f"range {chosen.subject} has no pool: no ADD has used it. --netconf explains it all the same"
         )
     pairs = list(zip(subjects, answers, strict=True))
-    _print(chosen, [list(_next_lines(*pair)) for pair in pairs], [_next_as_json(*pair) for pair in pairs])
+    cut = {one.pool.key for one in subjects if one.pool.key in networks.rules}
+    texts = [list(_next_lines(*pair, cut=pair[0].pool.key in cut)) for pair in pairs]
+    _print(chosen, texts, [_next_as_json(*pair) for pair in pairs])
     return 0 if all(answer.address is not None for answer in answers) else 1
 
 
-def _next_lines(subject: _Subject, answer: Next) -> Iterator[str]:
+def _of_node(
+    store: Store, subject: _Subject, networks: evidence.Networks, node: str, deadline: Deadline
+) -> _Subject:
+    """What a node gives of a range: of one that is cut into slices, its slice."""
+    key = subject.pool.key
+    rule = networks.rules.get(key)
+    if rule is None:
+        return subject
+    part = slice_of(store, Cut(subject.configured, rule, node), deadline)
+    if part is None:
+        raise ConfigError(f"--of-node: {node} has no slice of {key.range} yet")
+    own = key.of_slice(str(part), node)
+    hinted = {stored.pool.key: stored.pool for stored in store.pools(deadline, hinted=True)}
+    pool = hinted.get(own, Pool(own, subject.pool.shared))
+    return _Subject(pool, subject.configured.within(part), subject.known)
+
+
+def _next_lines(subject: _Subject, answer: Next, *, cut: bool) -> Iterator[str]:
     yield _heading(subject)
+    if cut:
+        yield (
+            "It is cut into slices, and an ADD takes the lowest free address of its node's slice: say which "
+            "with --of-node. What follows is of the whole range."
+        )
     if answer.address is None:
         yield "The next ADD fails: no address is left. whereabouts explain range says where they are."
     else:

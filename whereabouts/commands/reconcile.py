@@ -17,6 +17,7 @@ from whereabouts.cni.errors import CniError
 from whereabouts.cni.json_object import JsonError, type_name
 from whereabouts.collect import Collected, CollectFailed, Listing, collect
 from whereabouts.commands import datastore, formats
+from whereabouts.commands.evidence import GRACE_SECONDS, asked_api
 from whereabouts.commands.reconcile_now import WAIT_SECONDS, reconcile_now
 from whereabouts.commit import DirectCommitter
 from whereabouts.config import ConfigError, node_name
@@ -29,9 +30,6 @@ from whereabouts.store import Store
 
 DONE, NOT_DONE, WRONG_USE = range(3)
 """Exit statuses: all that was to be freed is; something could not be looked at; wrong use."""
-
-GRACE_SECONDS = 60
-"""A runtime may list a sandbox only when all its networks are attached: so long a record is left alone."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -86,7 +84,6 @@ def _now(chosen: argparse.Namespace) -> int:
     if chosen.dry_run:
         formats.complain("--now --dry-run: whereabouts check tells what would be freed, and why")
         return WRONG_USE
-    from whereabouts.commands.evidence import asked_api
 
     log = Log("error", to_stderr)
     with datastore.opened(chosen) as store, asked_api(chosen, datastore.configured(chosen), store) as api:
