@@ -12,7 +12,7 @@ pytest.importorskip("grpc", reason="grpcio is not installed (pip install 'wherea
 
 from tests.etcd_server import EtcdServer, cluster
 from tests.store_contract import add, pod
-from tests.tools_contract import WIDE, Tools, ToolsContract
+from tests.tools_contract import WIDE, Tools, ToolsContract, quickly
 from whereabouts.block import BlockKey, Space
 from whereabouts.stores.etcd import EtcdStore
 from whereabouts.stores.etcd_keys import Keys, block_name
@@ -40,7 +40,9 @@ def server() -> Iterator[EtcdServer]:
 
 
 @pytest.fixture
-def tools(server: EtcdServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[EtcdTools]:
+def tools(
+    quickly: None, server: EtcdServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator[EtcdTools]:
     prefix = f"/tools-{next(_numbers)}/"
     conf = tmp_path / "whereabouts.conf"
     conf.write_text(json.dumps({"etcd_host": server.host, "etcd_prefix": prefix}))
@@ -48,6 +50,9 @@ def tools(server: EtcdServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     made.server, made.keys = server, Keys(prefix)
     yield made
     made.store.close()
+
+
+__all__ = ["quickly"]  # a fixture
 
 
 class TestTools(ToolsContract):

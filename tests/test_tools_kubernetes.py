@@ -22,7 +22,7 @@ from tests.cluster_objects import (
 )
 from tests.cluster_servers import BOTH, opened
 from tests.store_contract import SOON, add, demand, pod
-from tests.tools_contract import WIDE, Tools, ToolsContract
+from tests.tools_contract import WIDE, Tools, ToolsContract, quickly
 from whereabouts import liveness
 from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
@@ -76,6 +76,7 @@ class KubeTools(Tools):
 
 @pytest.fixture(params=BOTH)
 def tools(
+    quickly: None,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -92,6 +93,9 @@ def tools(
         create_node(server, namespace)
         yield made
         made.store.close()
+
+
+__all__ = ["quickly"]  # a fixture
 
 
 class TestTools(ToolsContract):

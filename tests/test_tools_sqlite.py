@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 
 from tests.store_contract import SOON, add, demand, pod
-from tests.tools_contract import WIDE, Tools, ToolsContract
+from tests.tools_contract import WIDE, Tools, ToolsContract, quickly
 from whereabouts.deadline import Deadline
 from whereabouts.stores.sqlite import SqliteStore
 
 
 @pytest.fixture
-def tools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tools:
+def tools(quickly: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tools:
     path = str(tmp_path / "w.db")
     return Tools(["--local", path], lambda: SqliteStore(path, Deadline(SOON)), tmp_path, capsys)
+
+
+__all__ = ["quickly"]  # a fixture
 
 
 class TestTools(ToolsContract):

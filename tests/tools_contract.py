@@ -85,12 +85,15 @@ WIDE = demand("10.0.0.0/22")
 NOW = Deadline(SOON * 60)
 
 
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorter pauses between two looks."""
+    monkeypatch.setattr(inspection, "SETTLING_SECONDS", 0.05)
+    monkeypatch.setattr(inspection, "LONGEST_PAUSE", 0.1)
+
+
 class ToolsContract:
     """Subclasses give the fixture ``tools``."""
-
-    @pytest.fixture(autouse=True)
-    def _quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inspection, "SETTLING_SECONDS", 0.05)
 
     # ---------------------------------------------------------------- show
 
