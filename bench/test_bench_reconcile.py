@@ -20,6 +20,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from whereabouts.allocator import Allocator
+from whereabouts.audit import Audit
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
@@ -27,7 +28,7 @@ from whereabouts.liveness import Node, Pod
 from whereabouts.log import SILENT
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.reconcile import Audit, Reconciler
+from whereabouts.reconcile import Reconciler
 from whereabouts.stores.sqlite import SqliteStore
 
 NODES, PODS = 1_000, 50_000

@@ -20,9 +20,9 @@ LAYERS = {
     "pure values": "errors values _bitmap _codec _columns addresses ranges owners block pool slices",
     "bytes in, values out": "cni config export_format",
     "what the algorithms stand on": "deadline log store commit changes",
-    "algorithms over the store interface": "search allocator node_slices verify collect usage transfer cells findings"
-    " false_hints inspection cluster_witness list_witness overview releasing explanation"
-    " liveness roster suspects deletions reconcile",
+    "algorithms over the store interface": "search allocator node_slices verify collect usage transfer cells"
+    " findings false_hints inspection cluster_witness list_witness overview releasing explanation"
+    " liveness roster suspects deletions audit reconcile",
     "stores": "stores",
     "the cluster beside the store": "cluster",
     "wiring": "config.host_files http_server http_options service plugin agent controller install commands"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from whereabouts.addresses import Address
+from whereabouts.audit import Audit, Freed
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
@@ -23,7 +24,7 @@ from whereabouts.liveness import (
 )
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.reconcile import RETRY_SECONDS, Audit, Freed, Reconciler
+from whereabouts.reconcile import RETRY_SECONDS, Reconciler
 from whereabouts.store import StoredBlock, Unavailable
 from whereabouts.stores.sqlite import SqliteStore
 

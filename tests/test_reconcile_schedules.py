@@ -14,6 +14,7 @@ import pytest
 
 from whereabouts import reconcile
 from whereabouts.addresses import Address
+from whereabouts.audit import Tally
 from whereabouts.block import BlockKey
 from whereabouts.changes import Allocation
 from whereabouts.deadline import Deadline
@@ -90,9 +91,7 @@ class _AnyRecordOf(dict[Allocation, str]):
 class WithoutRecordCondition(Reconciler):
     """Frees the addresses that were judged, whatever became of their records since."""
 
-    def _free(
-        self, key: BlockKey, dead: Mapping[Allocation, str], deadline: Deadline, tally: reconcile._Tally
-    ) -> None:
+    def _free(self, key: BlockKey, dead: Mapping[Allocation, str], deadline: Deadline, tally: Tally) -> None:
         super()._free(key, _AnyRecordOf(dead), deadline, tally)
 
 
@@ -100,7 +99,7 @@ class WithoutLiveRead(Reconciler):
     """Believes lists and events."""
 
     def _confirmed(
-        self, key: BlockKey, suspects: Mapping[int, Suspect], deadline: Deadline, tally: reconcile._Tally
+        self, key: BlockKey, suspects: Mapping[int, Suspect], deadline: Deadline, tally: Tally
     ) -> dict[Allocation, str]:
         return {
             (key.address(offset), suspect.owner): suspect.suspicion.reason

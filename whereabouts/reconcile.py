@@ -23,13 +23,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 
-from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator
-from whereabouts.block import BlockKey, Space
+from whereabouts.audit import Audit, Freed, Tally
+from whereabouts.block import BlockKey
 from whereabouts.changes import Allocation
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.deletions import Deletions
-from whereabouts.errors import WhereaboutsError
 from whereabouts.liveness import (
     CONFLICT,
     GONE_SECONDS,
@@ -45,7 +44,7 @@ from whereabouts.owners import Owner
 from whereabouts.roster import PodIndex, Roster
 from whereabouts.store import Store, StoredBlock
 from whereabouts.suspects import Suspect, Suspects
-from whereabouts.values import NamedTuple, Protocol
+from whereabouts.values import Protocol
 
 READ_SECONDS = 10.0
 """The longest that one pod or node may take to be read, so that it does not keep the others waiting."""
@@ -68,49 +67,6 @@ class Cluster(Protocol):
 
     def node(self, name: str, deadline: Deadline) -> Node | None:
         """The node as it is now; None only where it is certain that there is none."""
-
-
-class Freed(NamedTuple):
-    """A record that was freed, and why."""
-
-    address: Address
-    owner: Owner
-    reason: str
-    space: Space = Space()
-
-
-class Audit(NamedTuple):
-    """What a look at the blocks came to."""
-
-    blocks: int
-    """Blocks that were looked at, and in them:"""
-    records: int
-    freed: int
-    suspects: int
-    """Records that seem to be nobody's, and wait for another look."""
-    waiting_for_operator: int
-    """Records of pods that are to be gone, on nodes that are not heard of: see
-    :func:`~whereabouts.liveness.waits_for_operator`."""
-    failures: tuple[str, ...]
-    """What could not be looked at or freed; the others were."""
-    damaged: tuple[BlockKey, ...] = ()
-    """Blocks that cannot be read."""
-    conflicts: tuple[tuple[BlockKey, Allocation], ...] = ()
-    """Addresses that two pods were given."""
-
-
-class _Tally:
-    """An audit in the making."""
-
-    def __init__(self) -> None:
-        self.blocks = self.records = self.freed = self.waiting_for_operator = 0
-        self.failures: list[str] = []
-        self.damaged: list[BlockKey] = []
-        self.conflicts: list[tuple[BlockKey, Allocation]] = []
-
-    def failed(self, what: str, error: Exception) -> None:
-        ours = isinstance(error, WhereaboutsError)
-        self.failures.append(f"{what}: {error}" if ours else f"{what}: {type(error).__name__}: {error}")
 
 
 class Reconciler:
@@ -172,7 +128,7 @@ class Reconciler:
         the result.
         """
         begun = self._clock()
-        tally = _Tally()
+        tally = Tally()
         self._take_node_events()
         pods = Roster(self._cluster.pods(deadline))
         nodes = self._cluster.nodes(deadline)  # after the pods: a pod that was seen has its node here
@@ -191,7 +147,7 @@ class Reconciler:
             self._nodes_looked_for(begun)
         del pods
         self._settle(begun, deadline, tally)
-        return self._result(tally)
+        return tally.result(len(self._suspects))
 
     def look_again(self, deadline: Deadline) -> Audit:
         """Look at what is due since the last look, and at what events told of; nothing else is read.
@@ -203,25 +159,13 @@ class Reconciler:
         if self._audit_due <= now:
             self._audit_due = now + RETRY_SECONDS  # if it comes to nothing
             return self.audit(deadline)
-        tally = _Tally()
+        tally = Tally()
         for left in self._deletions.follow(now, deadline, tally.failed):
             suspicion = judge(left.key.address(left.offset), left.owner, None, {})
             if suspicion is not None:
                 self._suspects.observe(left.key, left.offset, left.owner, suspicion, left.at)
         self._settle(now, deadline, tally)
-        return self._result(tally)
-
-    def _result(self, tally: _Tally) -> Audit:
-        return Audit(
-            tally.blocks,
-            tally.records,
-            tally.freed,
-            len(self._suspects),
-            tally.waiting_for_operator,
-            tuple(tally.failures),
-            tuple(tally.damaged),
-            tuple(tally.conflicts),
-        )
+        return tally.result(len(self._suspects))
 
     # ------------------------------------------------------- first observation
 
@@ -231,7 +175,7 @@ class Reconciler:
         pods: Roster,
         nodes: Mapping[str, Node],
         index: PodIndex,
-        tally: _Tally,
+        tally: Tally,
     ) -> None:
         tally.blocks += 1
         if stored.block is None:
@@ -276,7 +220,7 @@ class Reconciler:
 
     # ------------------------------------------- second observation, live read, write
 
-    def _settle(self, now: float, deadline: Deadline, tally: _Tally) -> None:
+    def _settle(self, now: float, deadline: Deadline, tally: Tally) -> None:
         """Free the records that are due at ``now``, if they still are what they were taken for."""
         for key, suspects in self._suspects.due(now):
             try:
@@ -289,7 +233,7 @@ class Reconciler:
                 self._free(key, dead, deadline, tally)
 
     def _confirmed(
-        self, key: BlockKey, suspects: Mapping[int, Suspect], deadline: Deadline, tally: _Tally
+        self, key: BlockKey, suspects: Mapping[int, Suspect], deadline: Deadline, tally: Tally
     ) -> dict[Allocation, str]:
         """Those of a block's suspects that are found dead once more and for long enough, and why."""
         live = _LiveReads(self._cluster, deadline)
@@ -309,7 +253,7 @@ class Reconciler:
                 dead[address, owner] = suspicion.reason
         return dead
 
-    def _free(self, key: BlockKey, dead: Mapping[Allocation, str], deadline: Deadline, tally: _Tally) -> None:
+    def _free(self, key: BlockKey, dead: Mapping[Allocation, str], deadline: Deadline, tally: Tally) -> None:
         """Free the records that still are as they were judged; none of them is a suspect any more."""
         offsets = [key.offset(address) for address, _ in dead]
         try:

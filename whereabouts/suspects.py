@@ -13,6 +13,7 @@ from whereabouts.owners import Owner
 from whereabouts.values import NamedTuple
 
 AT_ONCE = float("-inf")
+"""When a suspect is due that has not to wait."""
 MAX_SUSPECTS = 20_000
 """Records that are remembered at once, in about 15 MB; those beyond are observed when others are settled."""
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 
 from whereabouts.allocator import Allocator
+from whereabouts.audit import Audit, Freed
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.log import Log
-from whereabouts.reconcile import Audit, Cluster, Freed, Reconciler
+from whereabouts.reconcile import Cluster, Reconciler
 from whereabouts.store import Store
 
 WAIT_SECONDS = 30.0

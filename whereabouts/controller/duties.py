@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator
+from whereabouts.audit import Audit, Freed
 from whereabouts.cluster import events
 from whereabouts.cluster.events import EventRecorder
 from whereabouts.cluster.networks import DefinitionFiles
@@ -27,7 +28,7 @@ from whereabouts.errors import WhereaboutsError
 from whereabouts.liveness import FINISHED, Node, Pod
 from whereabouts.log import Log
 from whereabouts.pool import PoolKey
-from whereabouts.reconcile import Audit, Freed, Reconciler
+from whereabouts.reconcile import Reconciler
 from whereabouts.store import Store
 from whereabouts.stores.kube_adoption import CONFLICT_REASON
 from whereabouts.stores.kube_api import ApiClient
