@@ -13,6 +13,7 @@ from tests.documents import ROOT
 from tests.fault_corpus import PLANTS, Planted, State, plant_some
 from tests.faults import Never
 from tests.memory_store import MemoryStore
+from tests.small_cluster import SmallCluster
 from tests.store_contract import add, demand, pod
 from whereabouts.block import BlockKey, Space
 from whereabouts.cluster_witness import ClusterWitness
@@ -145,6 +146,23 @@ def test_a_list_of_valid_attachments_speaks_of_its_network_and_node_only() -> No
         found = Inspector(store, configured={}, witness=witness).inspect(Never()).findings
         assert {str(one.record.address) for one in found if one.record} == gone
         assert {one.kind for one in found} <= {"leak"}
+
+
+@pytest.mark.parametrize(
+    ("age", "static", "kind"),
+    [(10, False, "suspect"), (299, False, "suspect"), (301, False, "leak"), (9999, True, "suspect")],
+)
+def test_what_takes_minutes_to_be_sure_is_no_problem_before(age: int, static: bool, kind: str) -> None:
+    store, cluster = MemoryStore(), SmallCluster()
+    owner = pod(1)._replace(pod_ref="default/static-node-1" if static else "default/pod-1")
+    add(store, demand("10.0.0.0/24"), owner)
+    cluster.run("default/another", "node-1")
+    if not static:
+        cluster.run(owner.pod_ref, "node-1", ip_address("192.0.2.7"))  # it reports another address
+    witness = ClusterWitness(cluster, clock=lambda: owner.created + age)
+    (finding,) = Inspector(store, configured={}, witness=witness).inspect(Never()).findings
+    assert (finding.kind, finding.releasable) == (kind, True)
+    assert (finding.severity == HARMLESS) == (kind == "suspect")
 
 
 def test_what_is_wrong_once_only_is_not_reported() -> None:
