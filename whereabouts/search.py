@@ -57,8 +57,14 @@ class Search:
         """Blocks that may have room; lowest first, twice over: first with the hints, then without.
 
         The first few are tried as they come. A listing of bitmaps finds the next among many, and another
-        one, without the hints, is what makes it true that a range is full.
+        one, without the hints, is what makes it true that a range is full. A range of one block needs
+        neither: who found no room in a block has read it as it holds now.
         """
+        if self.pool.blocks == 1:
+            base = self._range.next_block(self._start)
+            if base is not None:
+                yield self._key(base)
+            return
         for probe in range(PROBES):
             base = self._hinted(self._start)
             if base is None:

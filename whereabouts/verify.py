@@ -99,7 +99,7 @@ def status(store: Store, demand: Demand, deadline: Deadline, node: str = "") -> 
         if not _any_room(store, pool, part, deadline) and (
             part is configured or not demand.borrow or not _any_room(store, pool, configured, deadline)
         ):
-            full.append(str(part.network))
+            full.append(str((configured if demand.borrow else part).network))
     if full:
         raise RangeExhausted(f"no address is left in {', '.join(full)}")
 

@@ -1,0 +1,35 @@
+"""Node slices in the Kubernetes store, over the double."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from whereabouts.stores.kube_access import from_kubeconfig
+from whereabouts.stores.kubernetes import KubernetesStore
+
+from .api_double import ApiDouble, api_double
+from .api_server import kubeconfig
+from .kubernetes_slices_contract import KubernetesSlicesContract
+
+
+@pytest.fixture
+def server() -> Iterator[ApiDouble]:
+    with api_double() as double:
+        yield double
+
+
+@pytest.fixture
+def open_store(server: ApiDouble, tmp_path: Path) -> Callable[[], KubernetesStore]:
+    path = kubeconfig(tmp_path / "kubeconfig", server.server, server.namespace())
+    return lambda: KubernetesStore(from_kubeconfig(path))
+
+
+@pytest.fixture
+def steps() -> int:
+    """How long the histories are that are played through."""
+    return 150
+
+
+class TestSlices(KubernetesSlicesContract):
+    pass
