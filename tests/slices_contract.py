@@ -139,18 +139,18 @@ class SlicesContract:
         self, store: Store, shared: bool
     ) -> None:
         wanted = sliced(
-            "10.0.0.0/22", "/24", borrow=True, shared=shared, excludes=["10.0.0.64/26", "10.0.3.0/25"]
+            "10.0.0.0/23", "/25", borrow=True, shared=shared, excludes=["10.0.0.64/26", "10.0.1.128/26"]
         )
         give_slices(store, wanted, "node-0", "node-1", "node-2")
-        own = given_by(wanted, "10.0.1.0/24")
-        everything = given_by(wanted, "10.0.0.0/22")
+        own = given_by(wanted, "10.0.0.128/25")
+        everything = given_by(wanted, "10.0.0.0/23")
         rest = [address for address in everything if address not in own]
         given = [add(store, wanted, pod(n))[0] for n in range(len(everything))]
         assert given == own + rest
         assert len(given) == wanted.ranges[0].capacity()
-        with pytest.raises(RangeFull, match=r"range: 10\.0\.0\.0/22"):
+        with pytest.raises(RangeFull, match=r"range: 10\.0\.0\.0/23"):
             add(store, wanted, pod(9999))
-        with pytest.raises(RangeExhausted, match=r"10\.0\.0\.0/22"):
+        with pytest.raises(RangeExhausted, match=r"10\.0\.0\.0/23"):
             status(store, wanted, Deadline(SOON), "node-1")
         assert add(store, wanted, pod(len(own) + 3, sandbox="b")) == [rest[3]]
         assert delete(store, wanted, pod(5)) == [own[5]]
