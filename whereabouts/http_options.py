@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from whereabouts.errors import WhereaboutsError
 from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
     from prometheus_client import CollectorRegistry
 
     from whereabouts.http_server import HttpServer
@@ -34,14 +36,20 @@ def serve(
     *,
     ready: Callable[[], bool] = lambda: True,
     healthy: Callable[[], bool] = lambda: True,
+    pages: Mapping[str, WSGIApplication] | None = None,
 ) -> HttpServer | None:
-    """Serve as the options say; None where they name no port. Raises :class:`PortUnusable`."""
+    """Serve as the options say; None where they name no port. Raises :class:`PortUnusable`.
+
+    ``pages`` are served beside metrics and probes, by their paths.
+    """
     if chosen.metrics_port is None:
         return None
     from whereabouts.http_server import HttpServer
 
     try:
-        return HttpServer(registry, chosen.metrics_host, chosen.metrics_port, ready=ready, healthy=healthy)
+        return HttpServer(
+            registry, chosen.metrics_host, chosen.metrics_port, ready=ready, healthy=healthy, pages=pages
+        )
     except OSError as error:
         where = f"{chosen.metrics_host}:{chosen.metrics_port}"
         raise PortUnusable(f"--metrics-port: nothing can be served on {where}: {error.strerror}") from error

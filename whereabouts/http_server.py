@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from socket import AF_INET6
 from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
@@ -24,9 +24,13 @@ class HttpServer:
         *,
         ready: Callable[[], bool] = lambda: True,
         healthy: Callable[[], bool] = lambda: True,
+        pages: Mapping[str, WSGIApplication] | None = None,
     ) -> None:
-        """Serve on ``host``; ``port`` 0 takes a free one. Raises OSError where that cannot be."""
-        self._metrics = make_wsgi_app(registry)
+        """Serve on ``host``; ``port`` 0 takes a free one. Raises OSError where that cannot be.
+
+        ``pages`` are served beside, by their paths.
+        """
+        self._pages = {"/metrics": make_wsgi_app(registry), **(pages or {})}
         self._probes = {"/readyz": ready, "/healthz": healthy}
         kind = _ThreadingIPv6 if ":" in host else _Threading
         self._server = make_server(host, port, self._answer, kind, _Quiet)
@@ -40,9 +44,9 @@ class HttpServer:
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if path == "/metrics":
-            metrics: Iterable[bytes] = self._metrics(environ, start_response)
-            return metrics
+        page = self._pages.get(path)
+        if page is not None:
+            return page(environ, start_response)
         probe = self._probes.get(path)
         failed = "404 Not Found" if probe is None else "503 Service Unavailable"
         status = "200 OK" if probe is not None and probe() else failed

@@ -56,7 +56,23 @@ def range_uses(
 
     The owners of addresses are read only for ``nodes``; without, the blocks' bitmaps tell all.
     """
-    parts = [_Part(stored.pool) for stored in store.pools(deadline, network_name)]
+    pools = [stored.pool for stored in store.pools(deadline, network_name)]
+    return uses_of(pools, store, deadline, nodes=nodes)
+
+
+def uses_of(
+    pools: Iterable[Pool],
+    store: Store,
+    deadline: Deadline,
+    *,
+    nodes: bool = False,
+    seen: Callable[[StoredBlock], None] = lambda _: None,
+) -> list[RangeUse]:
+    """The use of these pools, in their order.
+
+    With ``nodes`` all blocks are read, and ``seen`` is called with each of them, in the order of the store.
+    """
+    parts = [_Part(pool) for pool in pools]
     together: dict[tuple[Space, int], list[_Part]] = {}
     for part in parts:
         together.setdefault((part.pool.space, part.version), []).append(part)
@@ -66,7 +82,7 @@ def range_uses(
         for key, bitmap in store.bitmaps(space, version, base, last, deadline):
             for one in members:
                 one.count(key.base, bitmap)
-    by_node = _by_node(store, deadline) if nodes else None
+    by_node = _by_node(store.blocks(deadline), seen) if nodes else None
     return [part.use(by_node) for part in parts]
 
 
@@ -98,9 +114,12 @@ class _Part:
         return RangeUse(self.pool, capacity, used, self._blocks, self._damaged, nodes)
 
 
-def _by_node(store: Store, deadline: Deadline) -> dict[tuple[Space, str], Counter[str]]:
+def _by_node(
+    blocks: Iterable[StoredBlock], seen: Callable[[StoredBlock], None]
+) -> dict[tuple[Space, str], Counter[str]]:
     found: dict[tuple[Space, str], Counter[str]] = {}
-    for stored in store.blocks(deadline):
+    for stored in blocks:
+        seen(stored)
         for _, owner in stored.block or ():
             found.setdefault((stored.key.space, owner.range), Counter())[owner.node] += 1
     return found

@@ -119,6 +119,10 @@ class Reconciler:
         due = min((due for due in dues if due is not None), default=_NEVER)
         return None if due == _NEVER else max(0.0, due - self._clock())
 
+    def suspects(self) -> list[tuple[BlockKey, int, Suspect]]:
+        """The records that wait for another look, by block and offset."""
+        return list(self._suspects)
+
     # ------------------------------------------------------------------- looks
 
     def audit(self, deadline: Deadline) -> Audit:

@@ -5,7 +5,7 @@ It is lost with the process, and nothing is lost with it but time: the observati
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from whereabouts.block import BlockKey
 from whereabouts.liveness import GONE_SECONDS, POD_FINISHED, POD_GONE, Suspicion
@@ -55,6 +55,12 @@ class Suspects:
     def __len__(self) -> int:
         """How many there are."""
         return self._count
+
+    def __iter__(self) -> Iterator[tuple[BlockKey, int, Suspect]]:
+        """All of them, with block and offset."""
+        for key, of_block in self._blocks.items():
+            for offset, suspect in of_block.items():
+                yield key, offset, suspect
 
     def observe(
         self,

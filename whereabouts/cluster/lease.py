@@ -88,6 +88,14 @@ class Lease:
         """Whether this process may go on working: its last renewal is younger than the duration."""
         return self._clock() < self._until
 
+    @property
+    def holder(self) -> str:
+        """Who has it, by what was read or written last; empty where nobody does, or nothing is known."""
+        if self.held:
+            return self.identity
+        seen = self._seen  # which another thread may replace
+        return str(seen.spec.get("holderIdentity") or "") if seen is not None else ""
+
     def attempt(self, deadline: Deadline) -> bool:
         """Renew, take or look, whichever it is time for; whether the lease is held now.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event
 from time import monotonic
 
@@ -15,6 +15,10 @@ from whereabouts.log import LEVELS, Log, to_stderr
 from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+    from whereabouts.cluster.lease import Lease
+    from whereabouts.controller.board import Board
     from whereabouts.controller.duties import Duties
     from whereabouts.controller.metrics import Metrics
     from whereabouts.store import Store
@@ -74,6 +78,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="nodes still run the Go plugin: free its reservations with our addresses, and repair them",
     )
     http_options.add_options(parser)
+    add(
+        "--status-page",
+        action="store_true",
+        help="serve a page for people as well, under /status, and /status.json: it names pods and nodes, and "
+        "asks nobody who they are",
+    )
     add("--log-level", choices=LEVELS, default="verbose", help="how much to say (default: %(default)s)")
     parser.set_defaults(run=run)
 
@@ -92,8 +102,11 @@ def run(chosen: argparse.Namespace) -> int:
     api = ApiClient(source)
     metrics = Metrics()
     lease = Lease(api, LEASE, namespace=chosen.namespace, log=log)
-    turn = _Turn(lambda: _duties(chosen, api, source, metrics, log, lambda: lease.held), metrics)
-    http = http_options.serve(chosen, metrics.registry, healthy=turn.alive)
+    board, pages = _status_page(chosen, lease)
+    turn = _Turn(
+        lambda: _duties(chosen, api, source, metrics, log, lambda: lease.held, board), metrics, board
+    )
+    http = http_options.serve(chosen, metrics.registry, healthy=turn.alive, pages=pages)
     if http is not None:
         log.verbose(f"metrics and probes on http://{chosen.metrics_host}:{http.port}")
     try:
@@ -111,9 +124,10 @@ def run(chosen: argparse.Namespace) -> int:
 class _Turn:
     """The duties of the controller while this process holds the lease."""
 
-    def __init__(self, duties: Callable[[], Duties], metrics: Metrics) -> None:
+    def __init__(self, duties: Callable[[], Duties], metrics: Metrics, board: Board | None) -> None:
         self._make = duties
         self._metrics = metrics
+        self._board = board
         self._duties: Duties | None = None
         self.unfinished = False
 
@@ -123,15 +137,36 @@ class _Turn:
         if leading:
             self._duties = self._make()
             self._duties.work.start()
+            if self._board is not None:
+                self._board.begin()
         elif self._duties is not None:
             self.unfinished = not self._duties.work.stop(STOP_SECONDS) or self.unfinished
             self._duties.close()
             self._duties = None
+            if self._board is not None:
+                self._board.end()
 
     def alive(self) -> bool:
         """Whether nothing hangs."""
         duties = self._duties
         return duties is None or monotonic() - duties.work.beat < STUCK_SECONDS
+
+
+def _status_page(
+    chosen: argparse.Namespace, lease: Lease
+) -> tuple[Board | None, Mapping[str, WSGIApplication]]:
+    """What the status page is read from, and the page; nothing where nobody asked for it."""
+    if not chosen.status_page:
+        return None, {}
+    if chosen.metrics_port is None:
+        raise http_options.PortUnusable(
+            "--status-page: name the port that it is served on with --metrics-port"
+        )
+    from whereabouts.controller.board import Board
+    from whereabouts.controller.status_app import pages
+
+    board = Board()
+    return board, pages(board, lease)
 
 
 def _duties(
@@ -141,6 +176,7 @@ def _duties(
     metrics: Metrics,
     log: Log,
     may_go_on: Callable[[], bool],
+    board: Board | None,
 ) -> Duties:
     from whereabouts.config.host_files import HostFiles
     from whereabouts.controller.duties import Duties, Settings
@@ -155,6 +191,7 @@ def _duties(
         metrics,
         log,
         may_go_on,
+        board,
     )
 
 

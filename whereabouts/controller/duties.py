@@ -18,6 +18,7 @@ from whereabouts.cluster.parsing import definition_of, node_of, pod_of
 from whereabouts.cluster.reading import DEFINITIONS, NODES, PODS, KubernetesCluster
 from whereabouts.cluster.watching import Change, Synced, Watch
 from whereabouts.commit import DirectCommitter
+from whereabouts.controller.board import Board
 from whereabouts.controller.complaints import Complaints
 from whereabouts.controller.metrics import Metrics
 from whereabouts.controller.schedule import Schedule
@@ -69,8 +70,13 @@ class Duties:
         metrics: Metrics,
         log: Log,
         may_go_on: Callable[[], bool],
+        board: Board | None = None,
     ) -> None:
-        """Duties for the cluster behind ``api``, whose addresses are in ``store``."""
+        """Duties for the cluster behind ``api``, whose addresses are in ``store``.
+
+        ``board`` is told what the status page shows.
+        """
+        self._board = board
         self._store = store
         self._metrics = metrics
         self._log = log
@@ -90,6 +96,8 @@ class Duties:
             Task("cut node slices", self._recut.is_set, self._cut),
             Task("audit", self._audit_is_due, self._audit),
         ]
+        if board is not None:
+            tasks.append(Task("read for the status page", board.due, self._look_for_page))
         pods, nodes = Watch(api, PODS, pod_of, log), Watch(api, NODES, node_of, log)
         metrics.watched_pods.set_function(lambda: len(pods))
         metrics.watched_nodes.set_function(lambda: len(nodes))
@@ -135,9 +143,17 @@ class Duties:
     def _audit(self) -> None:
         begun = monotonic()
         self._audit_at = begun + self._audit_seconds
-        audit = self._reconciler.audit(Deadline(AUDIT_DEADLINE))
+        try:
+            audit = self._reconciler.audit(Deadline(AUDIT_DEADLINE))
+        except WhereaboutsError as error:
+            if self._board is not None:
+                self._board.audit_failed(error, monotonic() - begun)
+            raise
         self._told(audit)
-        self._metrics.audit_seconds.observe(monotonic() - begun)
+        seconds = monotonic() - begun
+        self._metrics.audit_seconds.observe(seconds)
+        if self._board is not None:
+            self._board.audited(audit, seconds)
         self._metrics.audits.labels("partial" if audit.failures else "whole").inc()
         if not audit.failures:
             self._metrics.last_audit.set(time())
@@ -172,9 +188,15 @@ class Duties:
             raise
         self._metrics.sliced(sliced)
         self._complaints.about(sliced)
+        if self._board is not None:
+            self._board.sliced(sliced)
         for failure in sliced.failures:
             self._task_failed("cut node slices")
             self._log.error(failure)
+
+    def _look_for_page(self) -> None:
+        if self._board is not None:
+            self._board.look(self._store, self._reconciler.suspects(), Deadline(STATUS_DEADLINE))
 
     # ------------------------------------------------------------------ telling
 

@@ -18,6 +18,7 @@ from whereabouts.cluster.reading import KubernetesCluster
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.ranges import Range
 from whereabouts.slices import SlicePool, assign, recut
 from whereabouts.store import Conflict, Store, StoredSlices, Unsettled
 
@@ -46,6 +47,8 @@ class Sliced(NamedTuple):
     """What is wrong with definitions, by their ``namespace/name``."""
     failures: Sequence[str]
     """What could not be done; all else was."""
+    configured: Mapping[PoolKey, Sequence[Range]]
+    """The ranges of the definitions that can be read, by the pools that they use."""
 
 
 class Slicer:
@@ -80,7 +83,7 @@ class Slicer:
         if not unreadable:  # else they might want what seems to be unwanted
             unwanted = [one for name, one in stored.items() if name not in wanted]
             failures += self._drop(unwanted, deadline)
-        return Sliced(pools, without, faults, failures)
+        return Sliced(pools, without, faults, failures, _configured(here))
 
     def _settle(
         self, wanted: Wanted, stored: StoredSlices | None, nodes: Sequence[str], deadline: Deadline
@@ -187,6 +190,15 @@ def wanted_by(
                     "say the same, or choose another network_name"
                 )
     return wanted, faults
+
+
+def _configured(networks: Iterable[Network]) -> dict[PoolKey, list[Range]]:
+    configured: dict[PoolKey, list[Range]] = {}
+    for network in networks:
+        for one in network.config.ranges:
+            key = PoolKey(network.config.network_name, str(one.range.network))
+            configured.setdefault(key, []).append(one.range)
+    return configured
 
 
 def _of_network(network: Network) -> Iterator[Wanted]:
