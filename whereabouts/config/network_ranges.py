@@ -8,7 +8,6 @@ from whereabouts.addresses import Address, AddressError, parse_address, shown, t
 from whereabouts.config.address_keys import read_address
 from whereabouts.config.errors import Problems
 from whereabouts.config.members import Members
-from whereabouts.config.node_slices import Read, add_slices
 from whereabouts.config.values import ConfiguredRange
 from whereabouts.ranges import Range, RangeError
 
@@ -26,9 +25,14 @@ def read_ranges(config: Members, network: str, problems: Problems) -> tuple[Conf
     for where, item in items:
         one = _read(config, where, item, common, problems)
         if one is not None:
-            made.append(Read(where, item, one))
+            made.append((where, item, one))
     _check_apart([(where, one) for where, _, one in made], config.flag("enable_overlapping_ranges"), problems)
-    _warn_of_idle_keys(config, common, [one for *_, one in made], problems)
+    ranges = tuple(one for *_, one in made)
+    _warn_of_idle_keys(config, common, ranges, problems)
+    if not any(item.text("node_slice_size") for item in (config, *config.objects("ipRanges"))):
+        return ranges
+    from whereabouts.config.node_slices import add_slices
+
     return add_slices(config, network, made, problems)
 
 

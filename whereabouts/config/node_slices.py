@@ -10,17 +10,12 @@ from whereabouts.config.members import Members
 from whereabouts.config.values import ConfiguredRange
 from whereabouts.pool import PoolKey
 from whereabouts.slices import SliceError, SliceRule, check_size, parse_size
-from whereabouts.values import NamedTuple
 
 KEY = "node_slice_size"
 
 
-class Read(NamedTuple):
-    """A range as it was read, and where."""
-
-    where: str
-    item: Members
-    range: ConfiguredRange
+Read = tuple[str, Members, ConfiguredRange]
+"""Where a range was read, and from which members."""
 
 
 def add_slices(

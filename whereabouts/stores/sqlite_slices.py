@@ -6,8 +6,11 @@ import sqlite3
 from collections.abc import Sequence
 from os import urandom
 
-from whereabouts.slices import SlicePool, parse_slices, print_slices
 from whereabouts.store import Conflict, StoredSlices
+from whereabouts.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whereabouts.slices import SlicePool
 
 SCHEMA = """
 CREATE TABLE slices (
@@ -21,6 +24,8 @@ CREATE TABLE slices (
 
 def read(connection: sqlite3.Connection, name: str | None = None) -> Sequence[StoredSlices]:
     """The pools of one name (one or none), or all of them, by name."""
+    from whereabouts.slices import SlicePool, parse_slices
+
     query = (
         "SELECT name, range, slice_size, slices, revision FROM slices WHERE coalesce(name = ?, TRUE)"
         " ORDER BY name"
@@ -63,6 +68,8 @@ def delete(connection: sqlite3.Connection, previous: StoredSlices) -> None:
 
 
 def _values(pool: SlicePool) -> tuple[str, str, str, str]:
+    from whereabouts.slices import print_slices
+
     return pool.name, pool.range, pool.slice_size, print_slices(pool.slices)
 
 
