@@ -169,8 +169,9 @@ def test_metrics_count_calls_requests_groups_and_addresses(agent: Agent) -> None
     assert counted.total("whereabouts_commit_group_size_sum") >= 7
     assert counted.total("whereabouts_commit_group_size_bucket", le="1.0") >= 7
     for state, number in (("capacity", 6), ("used", 5), ("free", 1)):
-        labels = {"network": "blue", "range": "10.0.0.0/29", "state": state}
-        assert counted.total("whereabouts_range_addresses", **labels) == number
+        name = f"whereabouts_range_{state}_addresses"
+        assert counted.total(name, network="blue", range="10.0.0.0/29") == number
+    assert counted.total("whereabouts_agent_ready") == 1
 
 
 def test_probes_tell_life_and_readiness(shared: Agent) -> None:

@@ -6,15 +6,13 @@ import re
 from collections.abc import Iterator
 from hashlib import sha256
 from ipaddress import ip_address
-from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from tests.documents import PAGES, ROOT, name_of
-from whereabouts.agent import metrics as agent
+from tests.served_metrics import families
 from whereabouts.block import Block, BlockKey, Space
-from whereabouts.controller import metrics as controller
 from whereabouts.owners import Owner
 from whereabouts.ranges import Range
 from whereabouts.stores.etcd_values import write_block
@@ -68,9 +66,7 @@ def _metrics(text: str) -> Iterator[str]:
 
 def _served() -> Iterator[str]:
     """Names of the metrics of agent and controller."""
-    registries = (agent.Metrics().registry, controller.Metrics().registry)
-    addresses = agent.AddressCollector(dict, dict).collect()
-    for family in chain(addresses, *(registry.collect() for registry in registries)):
+    for family in families():
         yield family.name
 
 

@@ -25,8 +25,8 @@ LAYERS = {
     " liveness roster suspects deletions audit reconcile",
     "stores": "stores",
     "the cluster beside the store": "cluster",
-    "wiring": "config.host_files http_server http_options service plugin agent controller install commands"
-    " cli kubectl entry __main__",
+    "wiring": "config.host_files range_metrics http_server http_options service plugin agent controller"
+    " install commands cli kubectl entry __main__",
 }
 """Modules and packages, the lowest first; a name with more parts goes before the package it is in."""
 

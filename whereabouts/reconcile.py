@@ -123,6 +123,11 @@ class Reconciler:
         """The records that wait for another look, by block and offset."""
         return list(self._suspects)
 
+    def suspected_for(self) -> float | None:
+        """For how many seconds the record that waits longest has been suspected; None if there is none."""
+        since = min((suspect.since for *_, suspect in self._suspects), default=None)
+        return None if since is None else self._clock() - since
+
     # ------------------------------------------------------------------- looks
 
     def audit(self, deadline: Deadline) -> Audit:

@@ -10,7 +10,7 @@ from time import monotonic
 from whereabouts.agent import framing
 from whereabouts.agent.datastores import Datastores
 from whereabouts.agent.leftovers import boot_time, count
-from whereabouts.agent.metrics import AddressCollector, Metrics
+from whereabouts.agent.metrics import Metrics, TwiceCollector
 from whereabouts.agent.trust import TrustedFiles
 from whereabouts.agent.turns import Turns
 from whereabouts.cni.errors import PLUGIN_NOT_AVAILABLE, TRY_AGAIN_LATER, WHEREABOUTS, CniError
@@ -21,6 +21,7 @@ from whereabouts.config import Config, load, node_name
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import LEVELS, Log, opened
+from whereabouts.range_metrics import RangeCollector
 from whereabouts.service import Answer, Call, Service
 from whereabouts.store import Store
 
@@ -54,7 +55,9 @@ class AgentHost:
         self._datastores = Datastores(self.metrics)
         self._turns = Turns()
         self._service = Service(self)
-        self.metrics.registry.register(AddressCollector(self._datastores.usage, self._datastores.given_twice))
+        self.metrics.ready.set_function(lambda: float(self.ready))
+        self.metrics.registry.register(RangeCollector(self._datastores.usage))
+        self.metrics.registry.register(TwiceCollector(self._datastores.given_twice))
 
     def handle(self, request: framing.Request, waited: float) -> framing.Answer:
         """Answer a request of the native plugin that came ``waited`` seconds ago."""

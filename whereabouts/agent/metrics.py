@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -11,7 +11,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from whereabouts.agent.leftovers import Leftovers
 from whereabouts.store import Conflict, Store, Unavailable, Unsettled
-from whereabouts.usage import Usage
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -23,6 +22,11 @@ class Metrics:
     def __init__(self) -> None:
         """Counters that all stand at zero."""
         self.registry = CollectorRegistry()
+        self.ready = Gauge(
+            "whereabouts_agent_ready",
+            "1 while the agent serves calls, 0 while it starts or stops.",
+            registry=self.registry,
+        )
         self.calls = Counter(
             "whereabouts_calls",
             "CNI calls that were answered, by command and by CNI error code (0: success).",
@@ -48,7 +52,6 @@ class Metrics:
             buckets=_SIZES,
             registry=self.registry,
         )
-
         self.found_at_start = Gauge(
             "whereabouts_addresses_found_at_start",
             "Addresses that were recorded for this node when the agent started: all, and those given before "
@@ -108,30 +111,15 @@ class MeasuredStore:
         return measured
 
 
-class AddressCollector:
-    """Addresses by range, and those given twice, asked for when metrics are read."""
+class TwiceCollector:
+    """Addresses that two pods were given, asked for when metrics are read."""
 
-    def __init__(
-        self,
-        usage: Callable[[], Mapping[str, Sequence[Usage]]],
-        given_twice: Callable[[], Mapping[str, int]],
-    ) -> None:
-        """Ask both at each reading; their keys name datastores."""
-        self._usage = usage
+    def __init__(self, given_twice: Callable[[], Mapping[str, int]]) -> None:
+        """Ask ``given_twice`` at each reading; its keys name datastores."""
         self._given_twice = given_twice
 
     def collect(self) -> Iterator[Metric]:
         """What a registry calls at each reading."""
-        family = GaugeMetricFamily(
-            "whereabouts_range_addresses",
-            "Addresses of a range: capacity, used, free.",
-            labels=["datastore", "network", "range", "state"],
-        )
-        for datastore, rows in self._usage().items():
-            for row in rows:
-                for state, number in (("capacity", row.capacity), ("used", row.used), ("free", row.free)):
-                    family.add_metric([datastore, row.network_name, row.range, state], number)
-        yield family
         twice = GaugeMetricFamily(
             "whereabouts_addresses_given_twice",
             "Addresses that this agent found given by a Go plugin as well.",

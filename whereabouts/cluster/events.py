@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
@@ -90,13 +91,18 @@ class EventRecorder:
         component: str = COMPONENT,
         burst: int = BURST,
         rate: float = RATE,
+        counted: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
-        """Post in the name of ``component``, and at most ``rate`` a second once ``burst`` were posted."""
+        """Post in the name of ``component``, and at most ``rate`` a second once ``burst`` were posted.
+
+        ``counted`` is told how many more events were ``posted``, ``dropped`` or ``failed``, from any thread.
+        """
         self._api = api
         self._log = log.about("events")
         self._component = component
         self._burst = burst
         self._rate = rate
+        self._counted = counted
         self._changed = threading.Condition()
         self._waiting: OrderedDict[Event, int] = OrderedDict()
         self._told: OrderedDict[Event, _Told] = OrderedDict()
@@ -178,6 +184,9 @@ class EventRecorder:
             self._told.popitem(last=False)
 
     def _count(self, *, posted: int = 0, dropped: int = 0, failed: int = 0) -> None:
+        more = Counts(posted, dropped, failed)
         with self._changed:
-            before = self._counts
-            self._counts = Counts(before.posted + posted, before.dropped + dropped, before.failed + failed)
+            self._counts = Counts(*(old + new for old, new in zip(self._counts, more, strict=True)))
+        for outcome, number in more._asdict().items():
+            if number:
+                self._counted(outcome, number)

@@ -143,6 +143,7 @@ class _Turn:
             self.unfinished = not self._duties.work.stop(STOP_SECONDS) or self.unfinished
             self._duties.close()
             self._duties = None
+            self._metrics.forget()
             if self._board is not None:
                 self._board.end()
 

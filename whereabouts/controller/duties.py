@@ -36,6 +36,7 @@ from whereabouts.stores.kube_api import ApiClient
 from whereabouts.stores.kube_events import WARNING, Event
 from whereabouts.stores.kube_status import CONFLICT, DAMAGED, EXHAUSTED, Audited, write_status
 from whereabouts.stores.kubernetes import KubernetesStore
+from whereabouts.usage import Usage
 
 AUDIT_DEADLINE = 300.0
 SLICES_DEADLINE = 60.0
@@ -80,12 +81,15 @@ class Duties:
         self._store = store
         self._metrics = metrics
         self._log = log
-        self._events = EventRecorder(api, log)
+        self._events = EventRecorder(
+            api, log, counted=lambda outcome, number: metrics.events.labels(outcome).inc(number)
+        )
         self._cluster = KubernetesCluster(api)
         self._reconciler = Reconciler(
             store, self._cluster, Allocator(store, DirectCommitter(store), log), self._freed
         )
         self._audit_seconds = settings.audit_seconds
+        metrics.audit_interval.set(settings.audit_seconds)
         self._audit_at = monotonic()
         self._schedule = Schedule(settings.schedule, log, datetime.now(UTC))
         self._slicer = Slicer(store, self._cluster, DefinitionFiles())
@@ -106,6 +110,8 @@ class Duties:
             Follower(nodes, self._node_changed),
             Follower(Watch(api, DEFINITIONS, definition_of, log), self._definition_changed),
         ]
+        for name in (*(task.name for task in tasks), "judge"):
+            metrics.failures.labels(name)
         self.work = Work(tasks, followers, self._task_failed, log, may_go_on)
 
     def close(self) -> None:
@@ -151,21 +157,15 @@ class Duties:
             raise
         self._told(audit)
         seconds = monotonic() - begun
-        self._metrics.audit_seconds.observe(seconds)
+        self._metrics.audited(audit, seconds)
         if self._board is not None:
             self._board.audited(audit, seconds)
-        self._metrics.audits.labels("partial" if audit.failures else "whole").inc()
-        if not audit.failures:
-            self._metrics.last_audit.set(time())
-        self._metrics.allocations.set(audit.records - audit.freed)
         self._log.debug(f"audit: {audit}")
         self._tell_pools(audit)
         self._recut.set()  # for slices that are free now, and where an event was lost
 
     def _tell_pools(self, audit: Audit) -> None:
         """Bring the status of pools up to date, and tell what has got worse."""
-        self._metrics.damaged.set(len(audit.damaged))
-        self._metrics.conflicts.set(len(audit.conflicts))
         if not isinstance(self._store, KubernetesStore):
             return
         conflicts: dict[PoolKey, list[Address]] = {}
@@ -173,7 +173,10 @@ class Duties:
             key = PoolKey(block.space.network_name, owner.range)
             conflicts.setdefault(key, []).append(address)
         audited = Audited(time(), conflicts)
-        _, troubles = write_status(self._store, audited, Deadline(STATUS_DEADLINE))
+        uses, troubles = write_status(self._store, audited, Deadline(STATUS_DEADLINE))
+        self._metrics.ranges(
+            [Usage(use.pool.key.network_name, use.pool.key.range, use.capacity, use.used) for use in uses]
+        )
         for pool, kind, message in troubles:
             self._log.error(f"pool {pool}: {message}")
             regarding = events.pool(pool, self._store.resources.namespace)
@@ -201,10 +204,10 @@ class Duties:
     # ------------------------------------------------------------------ telling
 
     def _told(self, look: Audit) -> None:
-        self._metrics.suspects.set(look.suspects)
+        self._metrics.looked(look, self._reconciler.suspected_for())
         for failure in look.failures[:MOST_FAILURES]:
             self._log.error(failure)
-        if look.failures:
+        if len(look.failures) > len(look.damaged):  # those are counted as they are
             self._task_failed("judge")
         if len(look.failures) > MOST_FAILURES:
             self._log.error(f"{len(look.failures) - MOST_FAILURES} more failures are not shown")
