@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,9 +21,9 @@ LONG = 60.0
 class Controller:
     """A controller that can be started again."""
 
-    def __init__(self, kubeconfig: str, *options: str) -> None:
+    def __init__(self, kubeconfig: str, *options: str, program: Sequence[str] = (str(CONSOLE),)) -> None:
         self._command = [
-            str(CONSOLE),
+            *program,
             "controller",
             "--kubeconfig",
             kubeconfig,
@@ -36,14 +36,17 @@ class Controller:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it leads."""
+    def start(self, *, standby: bool = False) -> None:
+        """Start it and wait until it leads; ``standby``: until it serves, and somebody else leads."""
         leading = sum("no longer held" not in line and "held by" in line for line in self.lines)
         self._process = subprocess.Popen(
             self._command, env={"PATH": os.environ["PATH"]}, stderr=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read, args=[self._process], daemon=True)
         self._reader.start()
+        if standby:
+            until(lambda: any(PORT_LINE in line for line in self.lines), LONG, lambda: "\n".join(self.lines))
+            return
         until(
             lambda: sum("no longer held" not in line and "held by" in line for line in self.lines) > leading,
             LONG,
@@ -68,10 +71,14 @@ class Controller:
         self._process = None
         return status
 
+    @property
+    def url(self) -> str:
+        """Where it serves metrics and pages."""
+        return next(line for line in reversed(self.lines) if PORT_LINE in line).partition(PORT_LINE)[2]
+
     def metric(self, name: str, **labels: str) -> float:
         """A sample of its metrics; 0 where there is none."""
-        url = next(line for line in reversed(self.lines) if PORT_LINE in line).partition(PORT_LINE)[2]
-        with urllib.request.urlopen(f"{url}/metrics", timeout=LONG) as answer:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=LONG) as answer:
             families: Any = text_string_to_metric_families(answer.read().decode())
         values = [
             float(sample.value)
@@ -83,10 +90,12 @@ class Controller:
 
 
 @contextmanager
-def running(kubeconfig: str, *options: str) -> Iterator[Controller]:
-    """A controller that leads; killed at the end if it still runs."""
-    controller = Controller(kubeconfig, *options)
-    controller.start()
+def running(
+    kubeconfig: str, *options: str, standby: bool = False, program: Sequence[str] = (str(CONSOLE),)
+) -> Iterator[Controller]:
+    """A controller that leads, or waits for another's end; killed at the end if it still runs."""
+    controller = Controller(kubeconfig, *options, program=program)
+    controller.start(standby=standby)
     try:
         yield controller
     finally:

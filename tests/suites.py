@@ -59,6 +59,24 @@ def _no_packaging() -> str | None:
     return None
 
 
+def find_browser() -> str | None:
+    """The path of a Chromium."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
+
+
+@cache
+def _no_browser() -> str | None:
+    program = find_browser()
+    if program is None:
+        return "no chromium-headless-shell or chromium on PATH (Debian: chromium-headless-shell)"
+    asked = [program, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "data:text/html,well"]
+    try:
+        run = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired:
+        return f"{program} shows no page within a minute"
+    return None if "well" in run.stdout else f"{program} shows no page here: {run.stderr.strip()[-200:]}"
+
+
 def _no_docs() -> str | None:
     needed = ("sphinx", "myst_parser", "furo")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
@@ -77,6 +95,7 @@ def _no_time() -> str | None:
 
 SUITES = {
     "apiserver": Suite("a kube-apiserver and its etcd", _no_apiserver),
+    "browser": Suite("a headless Chromium, to look at pages", _no_browser),
     "docs": Suite("Sphinx with MyST and its theme, to build the documentation", _no_docs),
     "etcd": Suite("an etcd server", _no_etcd),
     "helm": Suite("Helm, to render the chart", _no_helm),

@@ -10,6 +10,7 @@ from whereabouts.controller.page_style import STYLE, STYLE_HASH
 from whereabouts.controller.status_facts import (
     PROBLEMS,
     AuditRun,
+    Example,
     Problem,
     Process,
     Status,
@@ -29,7 +30,8 @@ POLICY = (
 NEARLY_FULL, VERY_FULL = 80, 95
 """Per cent from which a range's bar is in another colour, as the alerts have it."""
 OPEN_PICTURES = 4
-"""Pictures that need not be unfolded."""
+OPEN_EXAMPLES = 5
+"""Pictures, and problems of one kind, that need not be unfolded."""
 _SHOWN_NODES = 10
 
 
@@ -109,19 +111,19 @@ def _problems(status: Status) -> Markup:
 
 def _problem(problem: Problem) -> Markup:
     kind = PROBLEMS[problem.kind]
-    shown = [_example(example.place, example.message) for example in problem.shown]
-    more = problem.number - len(shown)
-    if more > 0 and len(shown) > 1:
-        shown.append(element("li", f"and {more} more"))
+    first, folded = problem.shown[:OPEN_EXAMPLES], problem.shown[OPEN_EXAMPLES:]
+    unfold = f"{len(folded)} of {problem.number - len(first)} more"
     return markup(
         element("h3", f"{kind.title} ({problem.number})"),
         element("p", f"{_sentence(kind.meaning)} {_sentence(kind.remedy)}", class_="quiet"),
-        element("ul", shown, class_="examples"),
+        _examples(first) if first else None,
+        element("details", element("summary", unfold), _examples(folded)) if folded else None,
     )
 
 
-def _example(place: str, message: str) -> Markup:
-    return element("li", element("strong", place) if place else None, ": " if place else None, message)
+def _examples(examples: Sequence[Example]) -> Markup:
+    entries = [element("li", element("strong", one.place), ": ", one.message) for one in examples]
+    return element("ul", entries, class_="examples")
 
 
 def _sentence(text: str) -> str:

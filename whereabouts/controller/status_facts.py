@@ -106,7 +106,7 @@ PROBLEMS: Mapping[str, Kind] = MappingProxyType(
         "full-range": Kind(
             "Full range",
             "a range of which no address is left",
-            "whereabouts explain range says by whom they are used; enlarge the range",
+            "enlarge it; by whom its addresses are used is said by whereabouts explain range",
         ),
         "node-without-slice": Kind(
             "Node without slice",
@@ -163,17 +163,24 @@ class Status(NamedTuple):
             together[kind] = Problem(kind, number, tuple(shown[:MOST_OF_A_KIND]))
         return tuple(problem for problem in together.values() if problem.number)
 
+    def _of_view(self, kind: str) -> Iterator[Problem]:
+        for problem in self.view.problems if self.view else ():
+            if problem.kind == kind:
+                yield problem
+
     def _failures(self) -> Iterator[Problem]:
         failures, unheard = Collected("failure"), 0
+        damage = {example.message for one in self._of_view("damaged-block") for example in one.shown}
         if self.view_fault:
             failures.add("status page", self.view_fault)
         for run in self.audits[:1]:
             for failure in run.failures:
-                failures.add("audit", failure)
+                if _shortened(failure) not in damage:  # that has been said already
+                    failures.add("audit", failure)
             unheard = run.unheard
         yield from failures.problems()
         if unheard:
-            yield Problem("unheard-node", unheard, (Example("", f"{unheard} addresses are kept"),))
+            yield Problem("unheard-node", unheard, ())
 
 
 class Process(NamedTuple):
