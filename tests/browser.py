@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to by its DevTools protocol over a pipe: a page as a person's browser has it."""
+"""A headless Chromium, spoken to by its DevTools protocol over a pipe: what a person has of a page."""
 
 import base64
 import fcntl
@@ -23,6 +23,9 @@ class Look(NamedTuple):
     width: int = 1100
     height: int = 900
     dark: bool = False
+
+
+WIDE = Look()
 
 
 class Seen(NamedTuple):
@@ -60,16 +63,15 @@ class Browser:
         self._number = 0
         self._told: list[dict[str, Any]] = []
 
-    def look(self, url: str, look: Look = Look(), *, scripts: bool = False) -> Seen:
-        """Open a page. ``scripts``: whether its own may run; those of this program always do."""
+    def look(self, url: str, look: Look = WIDE) -> Seen:
+        """Open a page, as a browser does in which scripts are off; those of this program run."""
         target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
         attached = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})
         session = attached["sessionId"]
         self._told.clear()
         for domain in ("Page", "Network", "Log", "Runtime", "Accessibility"):
             self._call(f"{domain}.enable", {}, session)
-        if not scripts:
-            self._call("Emulation.setScriptExecutionDisabled", {"value": True}, session)
+        self._call("Emulation.setScriptExecutionDisabled", {"value": True}, session)
         size = {"width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": False}
         self._call("Emulation.setDeviceMetricsOverride", size, session)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if look.dark else "light"}
