@@ -102,6 +102,13 @@ def test_with_metrics_it_makes_what_the_components_do(tmp_path: Path) -> None:
     )
 
 
+def test_with_the_status_page_it_makes_what_the_component_does(tmp_path: Path) -> None:
+    _assert_equal(
+        rendered(tmp_path, statusPage={"enabled": True}),
+        kustomized(overlay(tmp_path, namespace="kube-system", components=("status-page",))),
+    )
+
+
 def test_with_the_setting_to_coexist_it_makes_what_the_component_does(tmp_path: Path) -> None:
     chart = rendered(tmp_path, settings={"coexist_with_upstream": True})
     (daemon_set,) = (content for content in chart if content["kind"] == "DaemonSet")

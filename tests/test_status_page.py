@@ -570,7 +570,12 @@ def test_a_browser_has_nothing_to_complain_of_and_asks_for_nothing_else(looked: 
     for seen in looked[1:]:
         assert seen.messages == []
         assert seen.requests == [looked.url]
-    assert Page(read(looked.url)).links == ["/status.json"]
+    assert Page(read(looked.url)).links == ["status.json"]
+
+
+def test_the_style_sheet_stays_as_it_is_where_a_proxy_writes_the_page_anew() -> None:
+    """The API server's does, to correct links: it escapes texts, and the hash would not fit any more."""
+    assert set("&<>'\"").isdisjoint(STYLE)
 
 
 @pytest.mark.browser

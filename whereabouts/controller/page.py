@@ -68,7 +68,7 @@ def _footer() -> Markup:
         element(
             "p",
             "The same for programs: ",
-            element("a", "/status.json", href="/status.json"),
+            element("a", "status.json", href="status.json"),
             ". More is found by ",
             element("code", "whereabouts check"),
             ".",
