@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "base"
 CHART = DEPLOY / "chart" / "whereabouts"
-COMPONENTS = ("coexist", "metrics", "podmonitor", "status-page")
+COMPONENTS = ("alerts", "coexist", "metrics", "podmonitor", "status-page")
 
 yaml: Any = import_module("yaml")
 

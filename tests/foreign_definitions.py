@@ -43,6 +43,7 @@ POD_MONITOR = _definition(
     "PodMonitor",
     "podmonitors",
     {
+        "jobLabel": TEXT,
         "selector": {"type": "object", "properties": {"matchLabels": LABELS}},
         "podMetricsEndpoints": {
             "type": "array",
@@ -51,11 +52,40 @@ POD_MONITOR = _definition(
     },
 )
 
+RULE = {
+    "type": "object",
+    "required": ["expr"],
+    "properties": {
+        "alert": TEXT,
+        "record": TEXT,
+        "expr": TEXT,
+        "for": TEXT,
+        "labels": LABELS,
+        "annotations": LABELS,
+    },
+}
+PROMETHEUS_RULE = _definition(
+    "monitoring.coreos.com",
+    "v1",
+    "PrometheusRule",
+    "prometheusrules",
+    {
+        "groups": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": TEXT, "rules": {"type": "array", "items": RULE}},
+            },
+        }
+    },
+)
+
 
 def install_foreign_definitions(server: ApiServer) -> None:
     """Install them, unless they are there, and wait until they are served."""
     collection = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    for content in (NETWORK_ATTACHMENT_DEFINITION, POD_MONITOR):
+    for content in (NETWORK_ATTACHMENT_DEFINITION, POD_MONITOR, PROMETHEUS_RULE):
         assert server.call("POST", collection, content).status in (201, 409)
         spec = content["spec"]
         path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"

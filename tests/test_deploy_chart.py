@@ -95,11 +95,19 @@ def test_with_its_own_values_the_chart_makes_the_plain_manifests(tmp_path: Path)
 
 
 def test_with_metrics_it_makes_what_the_components_do(tmp_path: Path) -> None:
-    metrics = {"enabled": True, "podMonitor": True}
+    metrics = {"enabled": True, "podMonitor": True, "alerts": True}
     _assert_equal(
         rendered(tmp_path, metrics=metrics),
-        kustomized(overlay(tmp_path, namespace="kube-system", components=("podmonitor",))),
+        kustomized(overlay(tmp_path, namespace="kube-system", components=("alerts",))),
     )
+
+
+def test_alerts_ask_for_the_daemonset_by_the_name_that_it_has(tmp_path: Path) -> None:
+    metrics = {"enabled": True, "podMonitor": True, "alerts": True}
+    objects = by_name(rendered(tmp_path, fullnameOverride="ipam", metrics=metrics))
+    assert Name("DaemonSet", "kube-system", "ipam") in objects
+    rules = json.dumps(objects[Name("PrometheusRule", "kube-system", "ipam")])
+    assert r"kube_daemonset_status_number_unavailable{daemonset=\"ipam\"}" in rules
 
 
 def test_with_the_status_page_it_makes_what_the_component_does(tmp_path: Path) -> None:
@@ -169,7 +177,7 @@ EVERYTHING: dict[str, Any] = {
         {**UPSTREAM_VALUES, "securityContext": {}},
         EVERYTHING,
         {"controller": {"enabled": False}},
-        {"controller": {"enabled": False}, "metrics": {"enabled": True, "podMonitor": True}},
+        {"controller": {"enabled": False}, "metrics": {"enabled": True, "podMonitor": True, "alerts": True}},
     ],
     ids=["own", "upstream", "everything", "no controller", "no controller but metrics"],
 )
@@ -239,6 +247,7 @@ def test_every_value_that_is_given_reaches_its_place(tmp_path: Path) -> None:
         ({"cniConf": {"confDir": "etc/cni"}}, "confDir"),
         ({"agent": {"logLevel": "loud"}}, "logLevel"),
         ({"metrics": {"podMonitor": True}}, "metrics.enabled"),
+        ({"metrics": {"alerts": True}}, "metrics.enabled"),
     ],
 )
 def test_a_wrong_value_is_named(values: dict[str, Any], named: str, tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def test_the_server_takes_the_base(server: ApiServer, tmp_path: Path) -> None:
 
 
 def test_the_server_takes_the_base_with_every_component(server: ApiServer, tmp_path: Path) -> None:
-    objects = kustomized(overlay(tmp_path, namespace="kube-system", components=("podmonitor", "coexist")))
-    assert len(_dry_run(server, tmp_path / "all.json", objects)) == len(objects) == 21
+    objects = kustomized(overlay(tmp_path, namespace="kube-system", components=("alerts", "coexist")))
+    assert len(_dry_run(server, tmp_path / "all.json", objects)) == len(objects) == 22
     assert set(COMPONENTS) == {path.name for path in (DEPLOY / "components").iterdir()}
 
 
@@ -63,9 +63,7 @@ def test_the_server_takes_the_samples(server: ApiServer, sample: Path) -> None:
 
 
 def test_in_another_namespace_nothing_is_left_in_kube_system(server: ApiServer, tmp_path: Path) -> None:
-    objects = kustomized(
-        overlay(tmp_path, namespace=server.namespace(), components=("podmonitor", "coexist"))
-    )
+    objects = kustomized(overlay(tmp_path, namespace=server.namespace(), components=("alerts", "coexist")))
     assert "kube-system" not in json.dumps(objects)
     assert len(_dry_run(server, tmp_path / "all.json", objects)) == len(objects)
 
