@@ -87,6 +87,10 @@ def _no_helm() -> str | None:
     return None if shutil.which("helm") else "no helm on PATH"
 
 
+def _no_promtool() -> str | None:
+    return None if shutil.which("promtool") else "no promtool on PATH (Debian: prometheus)"
+
+
 def _no_time() -> str | None:
     if os.environ.get("HYPOTHESIS_PROFILE", "default") != "default":
         return None
@@ -101,5 +105,6 @@ SUITES = {
     "helm": Suite("Helm, to render the chart", _no_helm),
     "netns": Suite("root, network namespaces and the bridge plugin", _no_netns),
     "packaging": Suite("a package index, to build and install the distributions", _no_packaging),
+    "promtool": Suite("promtool of Prometheus, to check metrics and play alerts", _no_promtool),
     "slow": Suite("minutes", _no_time),
 }
