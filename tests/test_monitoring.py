@@ -206,7 +206,9 @@ def test_every_query_is_one(tmp_path: Path) -> None:
 def test_prometheus_takes_the_configuration_of_the_page(tmp_path: Path) -> None:
     (block,) = (block for block in blocks(PAGE) if block.language == "yaml")
     (job,) = yaml.safe_load(block.text)["scrape_configs"]
-    (tmp_path / "prometheus.yml").write_text(block.text)
+    here = {name: content for name, content in job.items() if name != "kubernetes_sd_configs"}
+    assert here.keys() < job.keys()  # Debian's promtool knows no Kubernetes
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [here]}))
     _promtool("check", "config", tmp_path / "prometheus.yml")
     services = yaml.safe_load_all((DEPLOY / "components/metrics/services.yaml").read_text())
     pattern = job["relabel_configs"][0]["regex"]
