@@ -11,6 +11,8 @@ from whereabouts.config.host_files import HostFiles
 from whereabouts.config.values import Config
 from whereabouts.deadline import Deadline
 
+from .api_double import api_double
+from .live_cluster import Cluster
 from .store_contract import SOON, add, demand, pod
 
 
@@ -69,3 +71,19 @@ def test_usage_and_requests_are_counted(tmp_path: Path) -> None:
     exposed = generate_latest(metrics.registry).decode()
     assert 'whereabouts_store_requests_total{outcome="ok",verb="write_block"} 1.0' in exposed
     stores.close()
+
+
+def test_what_is_in_kubernetes_is_not_counted_since_every_agent_would_count_the_same(tmp_path: Path) -> None:
+    with api_double() as server:
+        cluster = Cluster(server, tmp_path)
+        kubernetes = {"kubeconfig": cluster.kubeconfig}
+        ipam = {"type": "whereabouts", "range": "10.0.0.0/24", "kubernetes": kubernetes}
+        config = load({"ipam": ipam}, network="n", container_id="c", files=HostFiles())
+        stores = Datastores(Metrics())
+        with stores.use(config, Deadline(SOON)) as (store, _):
+            add(store, demand("10.0.0.0/24"), pod(1))
+        asked = len(server.asked)
+        assert stores.usage() == {}
+        assert len(server.asked) == asked
+        stores.close()
+        cluster.store.close()

@@ -14,7 +14,7 @@ from .cluster_objects import (
 )
 from .cluster_servers import BOTH, Server, opened
 from .controller_process import Controller, running, until
-from .live_cluster import SOON, Cluster
+from .live_cluster import RANGE, SOON, Cluster
 
 FREED_WITHIN = 10.0
 
@@ -56,6 +56,7 @@ def test_addresses_of_pods_that_were_deleted_by_force_are_freed_within_seconds(
     assert told["reason"] == "IPAddressGarbageCollected"
     assert told["message"] == f"successful cleanup of IP address [{second.address}] from network blue"
     assert told["involvedObject"]["name"] == "b"
+    until(lambda: controller.metric("whereabouts_controller_events_total", outcome="posted"), SOON)
 
 
 def test_addresses_of_pods_on_a_node_that_was_deleted_are_freed_within_seconds(
@@ -133,3 +134,16 @@ def test_a_controller_that_is_told_to_stop_gives_its_lease_back_at_once(cluster:
         assert first.stop() == 0
         with running(cluster.kubeconfig, "--namespace", cluster.namespace) as second:
             assert until(lambda: second.metric("whereabouts_controller_leading"), 5.0) < 5.0
+
+
+def test_after_an_audit_it_tells_how_full_the_ranges_are(cluster: Cluster) -> None:
+    node = cluster.node()
+    for name in ("a", "b", "c"):
+        cluster.pod(name, node)
+    with running(cluster.kubeconfig, "--namespace", cluster.namespace) as controller:
+        labels = {"datastore": "kubernetes", "range": RANGE}
+        until(lambda: controller.metric("whereabouts_range_used_addresses", **labels), SOON)
+        assert controller.metric("whereabouts_range_used_addresses", **labels) == 3
+        assert controller.metric("whereabouts_range_capacity_addresses", **labels) == 65279
+        assert controller.metric("whereabouts_range_free_addresses", **labels) == 65276
+        assert controller.metric("whereabouts_controller_audit_interval_seconds") == 60
