@@ -4,17 +4,32 @@ A scenario ends with an exception if one of the rights is missing.
 """
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import time
 from typing import Any
 
+from whereabouts.cluster import events
+from whereabouts.cluster.events import EventRecorder
+from whereabouts.cluster.lease import Lease
+from whereabouts.cluster.parsing import definition_of, node_of, pod_of
+from whereabouts.cluster.reading import DEFINITIONS, NODES, PODS, KubernetesCluster
+from whereabouts.cluster.watching import Watch
 from whereabouts.deadline import Deadline
+from whereabouts.log import Log
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import from_kubeconfig
+from whereabouts.stores.kube_api import Request
+from whereabouts.stores.kube_events import Event
+from whereabouts.stores.kube_migration import repair_reservations, to_blocks
+from whereabouts.stores.kube_status import Audited, write_status
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .accounts import Account
-from .api_server import GROUP, resources
+from .api_server import ADMIN, GROUP, kubeconfig, resources
+from .controller_process import until
 from .kubernetes_contract import fill, free
-from .store_contract import SOON, add, delete, demand, pod
+from .store_contract import SOON, add, delete, demand, pod, slices
 
 API_VERSION = GROUP.removeprefix("/apis/")
 RESERVATIONS = "overlappingrangeipreservations"
@@ -86,5 +101,115 @@ def _exists(account: Account, name: str) -> bool:
     return account.server.call("GET", path).status == 200
 
 
-SCENARIOS: dict[str, Callable[[Account], None]] = {"whereabouts": node_agent}
+# -------------------------------------------------------------------------- the controller
+
+
+def controller(account: Account) -> None:
+    """Hold the lease, follow the cluster, free what dead pods left, cut slices, tell of it all."""
+    source = from_kubeconfig(account.kubeconfig)
+    store = KubernetesStore(source, coexist_with_upstream=True)
+    try:
+        _lead(store)
+        _follow(store)
+        _judge(account, store)
+        _free_in_a_block_that_was_full(account, store)
+        _tell_pools(store)
+        _mend(account, store)
+        _cut(account, store)
+        _tell(account, store)
+    finally:
+        store.close()
+
+
+def _lead(store: KubernetesStore) -> None:
+    lease = Lease(store.resources.api, "whereabouts-controller")
+    assert lease.attempt(Deadline(SOON))
+    assert lease.attempt(Deadline(SOON))
+
+
+def _follow(store: KubernetesStore) -> None:
+    """A watch lists, and its stream opens; one that may not says so in its log and tries for ever."""
+    for path, form in ((PODS, pod_of), (NODES, node_of), (DEFINITIONS, definition_of)):
+        lines: list[str] = []
+        watch: Watch[Any] = Watch(store.resources.api, path, form, Log("debug", lines.append))
+        for _ in watch.changes():
+            break
+        else:
+            raise AssertionError(f"no list of {path}: {lines}")
+        request = Request("GET", path, query=(("watch", "true"), ("timeoutSeconds", "1")))
+        store.resources.api.stream(request, Deadline(SOON), silence=SOON).close()
+
+
+def _judge(account: Account, store: KubernetesStore) -> None:
+    cluster = KubernetesCluster(store.resources.api)
+    assert cluster.pod(f"{account.namespace}/none", Deadline(SOON)) is None
+    assert cluster.node("none", Deadline(SOON)) is None
+    list(cluster.pods(Deadline(SOON)))
+    cluster.nodes(Deadline(SOON))
+    list(cluster.attachment_definitions(Deadline(SOON)))
+
+
+def _free_in_a_block_that_was_full(account: Account, store: KubernetesStore) -> None:
+    """A hint is taken back, and the block is made, or changed, where others search."""
+    administrator = from_kubeconfig(
+        kubeconfig(
+            Path(account.kubeconfig).with_name("administrator"),
+            account.server.server,
+            account.namespace,
+            ADMIN,
+            account.server.authority,
+        )
+    )
+    agent = KubernetesStore(administrator)
+    try:
+        for number, exists in enumerate((False, True)):
+            wanted = demand(f"10.{20 + number}.0.0/16")
+            fill(agent, f"10.{20 + number}.0.0", free=1)
+            given = [add(agent, wanted, pod(number * 10 + n)) for n in range(2 if exists else 1)]
+            assert given[0] == [f"10.{20 + number}.0.255"]
+            free(store, wanted, pod(100_009), f"10.{20 + number}.0.9")
+            assert add(agent, wanted, pod(number * 10 + 5)) == [f"10.{20 + number}.0.9"]
+    finally:
+        agent.close()
+
+
+def _tell_pools(store: KubernetesStore) -> None:
+    assert write_status(store, Audited(time(), {}), Deadline(SOON))[0]
+
+
+def _mend(account: Account, store: KubernetesStore) -> None:
+    """Beside the Go plugin: its reservation goes with the address, and those that are nobody's."""
+    _create(account, "OverlappingRangeIPReservation", RESERVATIONS, "10.20.0.255", {"podref": pod(0).pod_ref})
+    assert delete(store, demand("10.20.0.0/16"), pod(0)) == ["10.20.0.255"]
+    assert not _exists(account, "10.20.0.255")
+    _create(account, "OverlappingRangeIPReservation", RESERVATIONS, "10.9.9.9", {"podref": "nobody/nowhere"})
+    list(to_blocks(store, Deadline(SOON), late=True))
+    assert "10.9.9.9" in repair_reservations(store, Deadline(SOON))
+
+
+def _cut(account: Account, store: KubernetesStore) -> None:
+    before = store.create_slices(slices("net", "10.8.0.0/24", "/26", "a"), Deadline(SOON))
+    after = store.write_slices(before, slices("net", "10.8.0.0/24", "/26", "b"), Deadline(SOON))
+    assert store.read_slices("net", Deadline(SOON), fresh=True) == after
+    assert [one.pool.name for one in store.slice_pools(Deadline(SOON))] == ["net"]
+    store.delete_slices(after, Deadline(SOON))
+
+
+def _tell(account: Account, store: KubernetesStore) -> None:
+    recorder = EventRecorder(store.resources.api)
+    for times in (1, 2):
+        recorder.record(Event(events.pod(f"{account.namespace}/p"), events.FREED, "message"))
+        until(partial(_were_told, recorder, times), SOON)
+    recorder.close()
+    assert recorder.counts == (2, 0, 0)
+
+
+def _were_told(recorder: EventRecorder, times: int) -> bool:
+    return sum(recorder.counts) >= times
+
+
+SCENARIOS: dict[str, Callable[[Account], None]] = {
+    "whereabouts": node_agent,
+    "whereabouts-controller": controller,
+}
 """By the name of the service account."""

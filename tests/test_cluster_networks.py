@@ -35,7 +35,7 @@ def test_networks_of_whereabouts_are_found_and_others_passed_over() -> None:
     assert faults == []
 
 
-@pytest.mark.parametrize("config", ["", "{", "[]", '{"plugins": 3}', '{"ipam": 3}'])
+@pytest.mark.parametrize("config", ["{", "[]", '{"plugins": 3}', '{"ipam": 3}'])
 def test_a_definition_that_cannot_be_read_is_told_and_the_others_are_read(config: str) -> None:
     found, faults = read(
         Definition("a", "bad", config), definition("wrong", range="10.0.0.0/33"), definition("good")
@@ -43,6 +43,12 @@ def test_a_definition_that_cannot_be_read_is_told_and_the_others_are_read(config
     assert [network.definition for network in found] == ["default/good"]
     assert [fault.definition for fault in faults] == ["a/bad", "default/wrong"]
     assert all(isinstance(fault, Unreadable) and fault.reason for fault in faults)
+
+
+def test_a_definition_whose_configuration_is_on_the_nodes_is_passed_over() -> None:
+    found, faults = read(Definition("a", "on-the-nodes", ""), definition("good"))
+    assert [network.definition for network in found] == ["default/good"]
+    assert faults == []
 
 
 def test_no_path_that_a_definition_names_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:

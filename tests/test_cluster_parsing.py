@@ -87,9 +87,17 @@ def test_without_the_annotation_nothing_is_known_about_addresses() -> None:
     assert pod(podIPs=[{"ip": "10.9.0.1"}]).addresses is None
 
 
-@pytest.mark.parametrize("networks", ["[]", '[{"name": "a"}]', '[{"name": "a", "ips": null}]'])
-def test_a_readable_annotation_without_addresses_says_that_there_are_none(networks: str) -> None:
+@pytest.mark.parametrize("networks", ["[]", '[{"name": "a", "default": true}]'])
+def test_a_readable_annotation_without_networks_says_that_there_are_no_addresses(networks: str) -> None:
     assert pod({STATUS: networks}).addresses == frozenset()
+
+
+@pytest.mark.parametrize(
+    "network", ['{"name": "a"}', '{"name": "a", "ips": null}', '{"name": "a", "ips": []}']
+)
+def test_where_a_network_reports_no_address_the_pods_addresses_are_not_known(network: str) -> None:
+    """Some plugins do not report what they have: that is not evidence of having nothing."""
+    assert pod({STATUS: f'[{{"name": "b", "ips": ["10.9.0.1"]}}, {network}]'}).addresses is None
 
 
 def test_a_mirror_pod_has_the_uids_of_its_static_pod_too() -> None:

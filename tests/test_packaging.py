@@ -73,7 +73,12 @@ def test_the_source_distribution_holds_sources_tests_and_documents_and_nothing_b
         names = [name.partition("/")[2] for name in archive.getnames()]
     assert [name for name in names if name.endswith(BUILT)] == []
     expected = {"LICENSE", "README.md", "pyproject.toml", "setup.py", "whereabouts/py.typed"}
-    patterns = ("whereabouts/**/*.py", "whereabouts/**/*.py[xi]", "whereabouts/native/*.c", "tests/**/*.py")
+    patterns: tuple[str, ...] = (
+        "whereabouts/**/*.py",
+        "whereabouts/**/*.py[xi]",
+        "whereabouts/native/*.c",
+        "tests/**/*.py",
+    )
     patterns += ("deploy/**/*.yaml", "deploy/**/*.tpl", "deploy/kind/*")
     expected |= {str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)}
     assert expected - set(names) == set()

@@ -9,7 +9,18 @@ import sys
 import whereabouts
 from whereabouts.agent import command as agent
 from whereabouts.cni.versions import about
-from whereabouts.commands import check, completion, explain, export, import_, map, migrate, reconcile, release, show
+from whereabouts.commands import (
+    check,
+    completion,
+    explain,
+    export,
+    import_,
+    map_,
+    migrate,
+    reconcile,
+    release,
+    show,
+)
 from whereabouts.controller import command as controller
 from whereabouts.errors import WhereaboutsError
 from whereabouts.install import command as install
@@ -52,8 +63,10 @@ def _parser(*, kubectl: bool = False) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
-    for command in (show, map, check, explain, release, reconcile, export, import_, migrate, agent, controller, install):
+    for command in (show, map_, check, explain, release, reconcile, export, import_, migrate):
         command.register(commands)
+    for process in (agent, controller, install):
+        process.register(commands)
     if not kubectl:  # which completes its plugins in a way of its own
         completion.register(commands, parser)
     return parser

@@ -80,6 +80,8 @@ def read_networks(
     faults: list[Unreadable] = []
     for definition in definitions:
         name = f"{definition.namespace}/{definition.name}"
+        if not definition.config.strip():
+            continue  # its configuration is a file on the nodes, which nobody here can read
         try:
             plugin, network, version = read_network_config(definition.config.encode(), definition.name)
             config = load(plugin, network=network, cni_version=version, files=files)

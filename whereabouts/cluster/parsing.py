@@ -107,9 +107,16 @@ def _addresses(reports: Sequence[str], ips: Sequence[str]) -> frozenset[Address]
 
 
 def _reported(networks: Any) -> Iterator[str]:
-    """The addresses in a network status, written with a prefix length or without one."""
+    """The addresses in a network status, written with a prefix length or without one.
+
+    Raises ValueError for a network without any: some plugins do not report those that they have. Those of the
+    default network are in the pod's status as well.
+    """
     for network in networks:
-        for text in network.get("ips") or ():
+        ips = network.get("ips") or ()
+        if not ips and not network.get("default"):
+            raise ValueError("a network without addresses")
+        for text in ips:
             yield text.partition("/")[0]
 
 

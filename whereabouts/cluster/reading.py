@@ -63,7 +63,7 @@ class KubernetesCluster:
     def node(self, name: str, deadline: Deadline) -> Node | None:
         """The node as it is now; None where the API server says that there is none."""
         if not _NAME.fullmatch(name):
-            raise Refused(f"{name!r} is no name of a node")
+            return None  # no Node can have that name
         return self._existing(f"{NODES}/{name}", ("nodes", name), node_of, deadline)
 
     def attachment_definitions(self, deadline: Deadline) -> Iterator[AttachmentDefinition]:

@@ -42,6 +42,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sole_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add the option without which nothing is freed in a datastore that clusters may share."""
+    parser.add_argument(
+        "--sole-cluster",
+        action="store_true",
+        help="the datastore is etcd, and no pods of another cluster have addresses under its prefix",
+    )
+
+
+def require_sole_cluster(chosen: argparse.Namespace, config: Config) -> None:
+    """Raise ConfigError unless it was said that all records are of one cluster's pods.
+
+    A record does not tell its cluster: those of another one would look as if their pods were gone.
+    """
+    if not chosen.sole_cluster:
+        raise ConfigError(
+            f"the datastore is {config.datastore}, which clusters may share, and addresses of others' pods "
+            "would be freed: give --sole-cluster if there are none"
+        )
+
+
 def configured(chosen: argparse.Namespace) -> Config:
     """The configuration that the options lead to; without any, what a network configuration would use."""
     ipam: dict[str, object] = {"type": "whereabouts"}

@@ -50,6 +50,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     what.add_argument("--now", action="store_true", help="ask the cluster which pods live")
     what.add_argument("--valid-attachments", metavar="FILE", help="the list; - reads standard input")
     add("--cluster", metavar="KUBECONFIG", help="with --now: where the pods are (default: the datastore)")
+    datastore.add_sole_cluster(parser)
     add(
         "--wait",
         metavar="SECONDS",
@@ -85,8 +86,11 @@ def _now(chosen: argparse.Namespace) -> int:
         formats.complain("--now --dry-run: whereabouts check tells what would be freed, and why")
         return WRONG_USE
 
+    config = datastore.configured(chosen)
+    if config.datastore != "kubernetes" and chosen.cluster is not None:
+        datastore.require_sole_cluster(chosen, config)
     log = Log("error", to_stderr)
-    with datastore.opened(chosen) as store, asked_api(chosen, datastore.configured(chosen), store) as api:
+    with datastore.opened(chosen) as store, asked_api(chosen, config, store) as api:
         if api is None:
             formats.complain("--now: nobody here knows which pods live; name their cluster with --cluster")
             return WRONG_USE

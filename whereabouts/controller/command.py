@@ -10,6 +10,7 @@ from threading import Event
 from time import monotonic
 
 from whereabouts import http_options
+from whereabouts.commands import datastore
 from whereabouts.deadline import Deadline
 from whereabouts.log import LEVELS, Log, to_stderr
 from whereabouts.values import TYPE_CHECKING
@@ -58,6 +59,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="FILE",
         help="a whereabouts.conf that names another datastore than the cluster itself",
     )
+    datastore.add_sole_cluster(parser)
     add(
         "--audit-interval",
         metavar="S",
@@ -198,7 +200,7 @@ def _duties(
 
 def _store(chosen: argparse.Namespace, source: Source) -> Store:
     """The datastore: the cluster itself, unless a file names another."""
-    from whereabouts.commands.datastore import OPENING_SECONDS
+    from whereabouts.commands.datastore import OPENING_SECONDS, require_sole_cluster
     from whereabouts.config import load
     from whereabouts.config.host_files import HostFiles
     from whereabouts.stores.kubernetes import KubernetesStore
@@ -209,6 +211,7 @@ def _store(chosen: argparse.Namespace, source: Source) -> Store:
         ipam = {"type": "whereabouts", "configuration_path": chosen.config}
         config = load({"ipam": ipam}, network="", files=HostFiles())
         if config.datastore != "kubernetes":
+            require_sole_cluster(chosen, config)
             return open_store(config, Deadline(OPENING_SECONDS))
         coexist = coexist or config.coexist_with_upstream
     return KubernetesStore(source, namespace=chosen.namespace, coexist_with_upstream=coexist)

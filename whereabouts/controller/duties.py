@@ -34,6 +34,7 @@ from whereabouts.store import Store
 from whereabouts.stores.kube_adoption import CONFLICT_REASON
 from whereabouts.stores.kube_api import ApiClient
 from whereabouts.stores.kube_events import WARNING, Event
+from whereabouts.stores.kube_migration import repair_reservations, to_blocks
 from whereabouts.stores.kube_status import CONFLICT, DAMAGED, EXHAUSTED, Audited, write_status
 from whereabouts.stores.kubernetes import KubernetesStore
 from whereabouts.usage import Usage
@@ -41,6 +42,7 @@ from whereabouts.usage import Usage
 AUDIT_DEADLINE = 300.0
 SLICES_DEADLINE = 60.0
 STATUS_DEADLINE = 120.0
+SHARE_DEADLINE = 120.0
 LOOK_DEADLINE = 60.0
 MOST_FAILURES = 20
 """Failures of one look that are logged one by one."""
@@ -162,6 +164,7 @@ class Duties:
             self._board.audited(audit, seconds)
         self._log.debug(f"audit: {audit}")
         self._tell_pools(audit)
+        self._share_with_upstream()
         self._recut.set()  # for slices that are free now, and where an event was lost
 
     def _tell_pools(self, audit: Audit) -> None:
@@ -181,6 +184,18 @@ class Duties:
             self._log.error(f"pool {pool}: {message}")
             regarding = events.pool(pool, self._store.resources.namespace)
             self._events.record(Event(regarding, REASONS[kind], message, WARNING))
+
+    def _share_with_upstream(self) -> None:
+        """Where nodes run the Go plugin: take over what it gave in our ranges, and mend its reservations."""
+        if not isinstance(self._store, KubernetesStore) or not self._store.coexists:
+            return
+        deadline = Deadline(SHARE_DEADLINE)
+        for moved in to_blocks(self._store, deadline, late=True):
+            problem = f"; {moved.problem}" if moved.problem else ""
+            told = self._log.error if problem else self._log.verbose
+            told(f"pool {moved.pool}: {moved.allocations} addresses of the Go plugin adopted{problem}")
+        for name in repair_reservations(self._store, deadline):
+            self._log.verbose(f"reservation {name} was nobody's, and is deleted")
 
     def _cut(self) -> None:
         self._recut.clear()

@@ -12,6 +12,8 @@ from whereabouts.cluster.watching import Watch
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import Log
 
+AGAIN = 5.0
+"""Before a watch that broke down is begun anew, in seconds."""
 TICK = 0.5
 """How often the controller looks whether something is due, in seconds."""
 
@@ -77,6 +79,12 @@ class Work:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _follow(self, follower: Follower) -> None:
+        """Tell what a watch sees. It lives through what the API server does; here, through our own faults."""
+        while not self._stopping.is_set():
+            self._attempt("watch", lambda: self._told(follower))
+            self._stopping.wait(AGAIN)
+
+    def _told(self, follower: Follower) -> None:
         for change in follower.watch.changes():
             follower.tell(change)
 

@@ -55,11 +55,18 @@ class Moved(NamedTuple):
     problem: str = ""
 
 
-def to_blocks(store: KubernetesStore, deadline: Deadline, *, dry_run: bool = False) -> Iterator[Moved]:
-    """Adopt every pool of the Go plugin that is not adopted yet."""
+def to_blocks(
+    store: KubernetesStore, deadline: Deadline, *, dry_run: bool = False, late: bool = False
+) -> Iterator[Moved]:
+    """Adopt every pool of the Go plugin that is not adopted yet, and what it wrote into others since.
+
+    ``late``: only the latter, so that pools which only the Go plugin uses stay its own.
+    """
     keys = PoolKeys(store.resources, deadline)
     for content in list(store.resources.list(POOLS, deadline)):
         name, key = content["metadata"]["name"], keys.of(content)
+        if late and not objects.is_ours(content):
+            continue
         if key is None:
             yield Moved(name, 0, "its name does not follow from its range: nobody would look for it there")
             continue

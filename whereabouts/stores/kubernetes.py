@@ -93,6 +93,11 @@ class KubernetesStore:
         self.remembered_hints: RememberedHints = self._memory
 
     @property
+    def coexists(self) -> bool:
+        """Whether the Go plugin's reservations are kept beside our records."""
+        return self._reservations is not None
+
+    @property
     def given_twice(self) -> Sequence[str]:
         """See :class:`~whereabouts.store.Store`."""
         return [clash.sentence() for clash in self.clashes]
