@@ -12,11 +12,8 @@ from typing import Any
 from whereabouts.cluster import events
 from whereabouts.cluster.events import EventRecorder
 from whereabouts.cluster.lease import Lease
-from whereabouts.cluster.parsing import definition_of, node_of, pod_of
 from whereabouts.cluster.reading import DEFINITIONS, NODES, PODS, KubernetesCluster
-from whereabouts.cluster.watching import Watch
 from whereabouts.deadline import Deadline
-from whereabouts.log import Log
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kube_api import Request
@@ -128,14 +125,7 @@ def _lead(store: KubernetesStore) -> None:
 
 
 def _follow(store: KubernetesStore) -> None:
-    """A watch lists, and its stream opens; one that may not says so in its log and tries for ever."""
-    for path, form in ((PODS, pod_of), (NODES, node_of), (DEFINITIONS, definition_of)):
-        lines: list[str] = []
-        watch: Watch[Any] = Watch(store.resources.api, path, form, Log("debug", lines.append))
-        for _ in watch.changes():
-            break
-        else:
-            raise AssertionError(f"no list of {path}: {lines}")
+    for path in (PODS, NODES, DEFINITIONS):
         request = Request("GET", path, query=(("watch", "true"), ("timeoutSeconds", "1")))
         store.resources.api.stream(request, Deadline(SOON), silence=SOON).close()
 
