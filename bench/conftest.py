@@ -5,7 +5,7 @@ group are compared. ``bytes`` in the ``extra_info`` are compared too. The ratios
 rounds: what else runs on the machine makes a round slower, never faster.
 
 Where a benchmark's rivals took turns with it, its ``extra_info`` has ``beside``: their names and medians in
-seconds. Then medians are compared.
+seconds. Then medians are compared. ``figures`` are printed as they are.
 """
 
 from collections import defaultdict
@@ -25,6 +25,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if "entry" in benchmark.extra_info and not benchmark.has_error:
             groups[benchmark.group][benchmark.extra_info["entry"]] = benchmark
     _write_beside(terminalreporter, session)
+    _write_figures(terminalreporter, session)
     comparable = {group: entries for group, entries in groups.items() if BASE in entries and len(entries) > 1}
     if not comparable:
         return
@@ -49,6 +50,18 @@ def _write_beside(terminalreporter: pytest.TerminalReporter, session: Any) -> No
             for name, seconds in benchmark.extra_info["beside"].items()
         )
         terminalreporter.write_line(f"{benchmark.name} {own * 1e3:.2f}  {others}")
+
+
+def _write_figures(terminalreporter: pytest.TerminalReporter, session: Any) -> None:
+    """What is not a time on the clock, such as memory."""
+    told = [one for one in (session.benchmarks if session else ()) if "figures" in one.extra_info]
+    if told:
+        terminalreporter.section("figures")
+    for benchmark in told:
+        figures = "  ".join(
+            f"{name} {number:.4g}" for name, number in benchmark.extra_info["figures"].items()
+        )
+        terminalreporter.write_line(f"{benchmark.name}  {figures}")
 
 
 def _ratio(other: Any, base: Any) -> str:

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -75,6 +76,21 @@ class Controller:
     def url(self) -> str:
         """Where it serves metrics and pages."""
         return next(line for line in reversed(self.lines) if PORT_LINE in line).partition(PORT_LINE)[2]
+
+    def cpu_seconds(self) -> float:
+        """The CPU time that it has taken since its start."""
+        fields = Path(f"/proc/{self._pid()}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def peak_mebibytes(self) -> float:
+        """The most memory that it had."""
+        lines = Path(f"/proc/{self._pid()}/status").read_text().splitlines()
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+        return int(peak) / 1024
+
+    def _pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample of its metrics; 0 where there is none."""
