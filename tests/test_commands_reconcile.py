@@ -126,10 +126,24 @@ def test_json_has_what_was_freed(fill: Fill, tmp_path: Path, capsys: pytest.Capt
 def test_a_list_may_come_on_standard_input(fill: Fill, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fill(OWNERS)
     entries = [{"containerID": pod(1).container_id, "ifname": "net1"}]
-    value = entries if form == "list" else {"name": "x", "cni.dev/valid-attachments": entries}
+    value = entries if form == "list" else {"cni.dev/valid-attachments": entries}
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(value).encode())))
     assert reconcile(path, "-") == 0
     assert held(path) == {"1", "3"}
+
+
+def test_a_configuration_for_gc_speaks_of_its_own_network_only(
+    fill: Fill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = fill(OWNERS)
+    file = tmp_path / "gc.json"
+    entry = {"containerID": pod(1).container_id, "ifname": "net1"}
+    file.write_text(json.dumps({"name": "macvlan", "cni.dev/valid-attachments": [entry]}))
+    assert reconcile(path, str(file), "--network", "other") == 2
+    assert 'the list is of network "macvlan", not of "other"' in capsys.readouterr().err
+    assert held(path) == {"1", "2", "3", "4", "5"}
+    assert reconcile(path, str(file)) == 0
+    assert held(path) == {"1", "3", "4"}
 
 
 @pytest.mark.parametrize(
@@ -143,6 +157,7 @@ def test_a_list_may_come_on_standard_input(fill: Fill, form: str, monkeypatch: p
         ("17", "expected a list of attachments, found a number"),
         ("null", "expected a list of attachments, found null"),
         ("{}", "missing cni.dev/valid-attachments"),
+        ('{"name": 1, "cni.dev/valid-attachments": []}', 'key "name": expected a string'),
         ('{"cni.dev/valid-attachments": 1}', "expected a list, found a number"),
         ('["a"]', "attachment[0]: expected an object, found a string"),
         (

@@ -291,6 +291,15 @@ class ToolsContract:
         assert "so that nobody would live" in tools.run("check", "--valid-attachments", str(empty)).err
         assert tools.run("check", "-o", "name").status == 2
 
+    def test_check_takes_a_configuration_for_gc_at_its_word_for_its_own_network(self, tools: Tools) -> None:
+        for number, network in enumerate(("red", "blue")):
+            add(tools.store, WIDE, pod(number)._replace(network=network))
+        path = tools.folder / "gc.json"
+        entry = {"containerID": "cc", "ifname": "net1"}
+        path.write_text(json.dumps({"name": "blue", "cni.dev/valid-attachments": [entry]}))
+        told = tools.run("check", "-o", "json", "--valid-attachments", str(path))
+        assert [one["address"] for one in json.loads(told.out)["findings"]] == ["10.0.0.2"]
+
     # ------------------------------------------------------------- release
 
     def test_release_keeps_what_may_live_unless_it_is_forced(self, tools: Tools) -> None:

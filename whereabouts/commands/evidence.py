@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from whereabouts.cni.attachments import valid_attachments
-from whereabouts.cni.errors import CniError
-from whereabouts.collect import Listing
+from whereabouts.commands.attachment_list import read_attachment_list
 from whereabouts.config import Config, ConfigError, load
 from whereabouts.config.host_files import HostFiles
 from whereabouts.config.network_config import read_network_config
@@ -29,8 +25,6 @@ if TYPE_CHECKING:
     from whereabouts.stores.kube_api import ApiClient
     from whereabouts.stores.kubernetes import KubernetesStore
 
-GRACE_SECONDS = 60
-"""A runtime may list a sandbox only when all its networks are attached: so long a record is left alone."""
 NO_WITNESS = (
     "whether pods still live: name their cluster with --cluster, or give --valid-attachments a runtime's list"
 )
@@ -53,7 +47,8 @@ def add_witness_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--valid-attachments",
         metavar="FILE",
-        help="the attachments that are valid, in JSON, as a runtime gives them to GC: all others are gone",
+        help="the attachments that are valid, in JSON, as a runtime gives them to GC: all others are gone; "
+        "- reads standard input",
     )
     parser.add_argument(
         "--node", metavar="NODE", help="the node that --valid-attachments speaks of (default: all)"
@@ -104,36 +99,12 @@ def of_kubernetes(store: Store) -> KubernetesStore:
 
 def _witness(chosen: argparse.Namespace, cluster: KubernetesCluster | None) -> Witness | None:
     if chosen.valid_attachments is not None:
-        return ListWitness(read_valid_attachments(chosen.valid_attachments, chosen.node))
+        return ListWitness(read_attachment_list(chosen.valid_attachments).listing(chosen.node))
     if cluster is None:
         return None
     from whereabouts.cluster_witness import ClusterWitness
 
     return ClusterWitness(cluster)
-
-
-def read_valid_attachments(path: str, node: str | None) -> Listing:
-    """The list in a file: of objects with containerID and ifname, or as in a configuration for GC.
-
-    A configuration with a ``name`` speaks of that network only. Nothing is said of records that were made
-    shortly before the file was written, or later.
-    """
-    try:
-        with open(path, "rb") as file:
-            made = os.fstat(file.fileno()).st_mtime
-            content = json.load(file)
-        config = content if isinstance(content, dict) else {"cni.dev/valid-attachments": content}
-        valid = valid_attachments(config)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON: {error}") from error
-    except CniError as error:
-        raise ConfigError(f"{path}: {error.msg}") from error
-    if not valid:
-        raise ConfigError(f"{path} lists no attachment at all, so that nobody would live")
-    network = config.get("name")
-    return Listing(valid, node, network if isinstance(network, str) else None, int(made) - GRACE_SECONDS)
 
 
 # ---------------------------------------------------------------- configurations

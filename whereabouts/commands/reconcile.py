@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import stat
-import sys
 from collections.abc import Sequence
-from time import time
 
 from whereabouts.addresses import text_of
 from whereabouts.allocator import Allocator
-from whereabouts.cni.attachments import read_attachments, valid_attachments
-from whereabouts.cni.errors import CniError
-from whereabouts.cni.json_object import JsonError, type_name
 from whereabouts.collect import Collected, CollectFailed, Listing, collect
 from whereabouts.commands import datastore, formats
-from whereabouts.commands.evidence import GRACE_SECONDS, asked_api
+from whereabouts.commands.attachment_list import GRACE_SECONDS, read_attachment_list
+from whereabouts.commands.evidence import asked_api
 from whereabouts.commands.reconcile_now import WAIT_SECONDS, reconcile_now
 from whereabouts.commit import DirectCommitter
 from whereabouts.config import ConfigError, node_name
@@ -139,9 +133,8 @@ def _collect(
 
 
 def _listing(chosen: argparse.Namespace) -> Listing:
-    data, made = _read(chosen.valid_attachments)
-    valid = _valid(data, chosen.valid_attachments)
-    if not valid and not chosen.allow_empty:
+    listed = read_attachment_list(chosen.valid_attachments, network=chosen.network, allow_empty=True)
+    if not listed.valid and not chosen.allow_empty:
         raise ConfigError(
             f"--valid-attachments {chosen.valid_attachments}: the list is empty, and would free everything: "
             "give --allow-empty if that is meant"
@@ -151,41 +144,7 @@ def _listing(chosen: argparse.Namespace) -> Listing:
         node = node_name(os.environ, HostFiles(), datastore.configured(chosen))
     elif node == "":
         raise ConfigError("--node: a name is expected")
-    return Listing(valid, node, chosen.network, int(made - chosen.grace))
-
-
-def _read(path: str) -> tuple[bytes, float]:
-    """A list's bytes, and when it was made at the earliest."""
-    begun = time()
-    if path == "-":
-        return sys.stdin.buffer.read(), begun
-    try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            made = min(begun, status.st_mtime) if stat.S_ISREG(status.st_mode) else begun
-            return file.read(), made
-    except OSError as error:
-        raise ConfigError(f"--valid-attachments {path}: {error.strerror or error}") from error
-
-
-def _valid(data: bytes, path: str) -> frozenset[tuple[str, str]]:
-    where = f"--valid-attachments {path}"
-    if not data.strip():
-        raise ConfigError(f"{where}: there is no input, not even an empty list")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: no JSON: {error}") from error
-    try:
-        if isinstance(value, dict):
-            return valid_attachments(value)
-        if isinstance(value, list):
-            return read_attachments("attachment", value)
-    except JsonError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    except CniError as error:
-        raise ConfigError(f"{where}: {error.msg}") from error
-    raise ConfigError(f"{where}: expected a list of attachments, found {type_name(value)}")
+    return listed.listing(node, chosen.grace)
 
 
 def _tell(freed: Sequence[Collected], chosen: argparse.Namespace) -> None:
