@@ -162,7 +162,12 @@ EVERYTHING: dict[str, Any] = {
     "settings": {"datastore": "etcd", "etcd_host": "10.0.0.7:2379", "etcd_password": "it's"},
     "agent": {"logLevel": "debug", "allowDirectories": ["/var/log/whereabouts"]},
     "cronExpression": "@hourly",
-    "controller": {"replicas": 3, "podAnnotations": {"note": "why"}, "podDisruptionBudget": False},
+    "controller": {
+        "replicas": 3,
+        "podAnnotations": {"note": "why"},
+        "podDisruptionBudget": False,
+        "soleCluster": True,
+    },
     "nodeSliceController": {"priorityClassName": "system-node-critical"},
     "reconciler": {"logLevel": "error"},
     "metrics": {"enabled": True},
@@ -232,7 +237,7 @@ def test_every_value_that_is_given_reaches_its_place(tmp_path: Path) -> None:
     assert controller["replicas"] == 3
     # The records are not in the cluster: the controller is told where.
     (container,) = controller["template"]["spec"]["containers"]
-    assert "--config=/settings/whereabouts.conf" in container["args"]
+    assert {"--config=/settings/whereabouts.conf", "--sole-cluster"} <= set(container["args"])
     assert "/settings" in [mount["mountPath"] for mount in container["volumeMounts"]]
     assert controller["template"]["spec"]["priorityClassName"] == "system-node-critical"
     assert objects[Name("ConfigMap", "default", "ipam-config")]["data"] == {"cron-expression": "@hourly"}
@@ -248,6 +253,8 @@ def test_every_value_that_is_given_reaches_its_place(tmp_path: Path) -> None:
         ({"agent": {"logLevel": "loud"}}, "logLevel"),
         ({"metrics": {"podMonitor": True}}, "metrics.enabled"),
         ({"metrics": {"alerts": True}}, "metrics.enabled"),
+        ({"settings": {"datastore": "etcd"}}, "controller.soleCluster"),
+        ({"serviceAccount": {"create": False}}, "serviceAccount.name"),
     ],
 )
 def test_a_wrong_value_is_named(values: dict[str, Any], named: str, tmp_path: Path) -> None:

@@ -16,8 +16,10 @@
 {{- end -}}
 
 {{- define "whereabouts.serviceAccount" -}}
-{{- $own := ternary (include "whereabouts.fullname" .) "default" .Values.serviceAccount.create -}}
-{{- default $own .Values.serviceAccount.name -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.create=false needs serviceAccount.name: the accounts of agents (that) and controller (that-controller)" -}}
+{{- end -}}
+{{- default (include "whereabouts.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
 {{- define "whereabouts.labels" -}}
