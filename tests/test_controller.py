@@ -1,6 +1,9 @@
 """The controller process on the double and on a real API server: what it frees, how soon, what it keeps."""
 
+import itertools
+import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from .cluster_objects import (
 )
 from .cluster_servers import BOTH, Server, opened
 from .controller_process import Controller, running, until
-from .live_cluster import RANGE, SOON, Cluster
+from .live_cluster import RANGE, SOON, Cluster, Given
 
 FREED_WITHIN = 10.0
 
@@ -127,6 +130,35 @@ def test_a_controller_that_is_killed_is_followed_by_another_that_finishes_its_wo
         controller.start()
         until(lambda: cluster.held().keys() == {live.address}, SOON, lambda: "\n".join(controller.lines))
         assert controller.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_controller_that_is_killed_again_and_again_frees_all_that_is_dead_and_nothing_else(
+    cluster: Cluster,
+) -> None:
+    chance = random.Random(20)
+    nodes = [cluster.node() for _ in range(3)]
+    live: dict[str, Given] = {}
+    names = itertools.count()
+    with running(cluster.kubeconfig, "--namespace", cluster.namespace, "--audit-interval", "3") as controller:
+        for _ in range(2):
+            end = time.monotonic() + chance.uniform(3, 8)
+            while time.monotonic() < end:
+                name = (
+                    f"pod-{next(names)}" if len(live) < 5 or chance.random() < 0.5 else chance.choice([*live])
+                )
+                if name in live:  # made anew under its name: its old address is nobody's
+                    delete_pod(cluster.server, cluster.namespace, name)
+                    del live[name]
+                if chance.random() < 0.7:
+                    live[name] = cluster.pod(name, chance.choice(nodes))
+                held = cluster.held()
+                for given in live.values():
+                    assert held.get(given.address) == given.attachment.container_id, controller.lines[-20:]
+            controller.stop(signal.SIGKILL)
+            controller.start()
+        expected = {given.address: given.attachment.container_id for given in live.values()}
+        until(lambda: cluster.held() == expected, SOON, lambda: "\n".join(controller.lines[-40:]))
 
 
 def test_a_controller_that_is_told_to_stop_gives_its_lease_back_at_once(cluster: Cluster) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 AUDIT_SECONDS = 60.0
 LEASE = "whereabouts-controller"
+LEASE_SECONDS = 9
+"""For how long others wait when the process that leads is killed."""
 STOP_SECONDS = 20.0
 """How long the work may take to end. Kubernetes gives a process 30 s."""
 STUCK_SECONDS = 900.0
@@ -103,7 +105,7 @@ def run(chosen: argparse.Namespace) -> int:
     source = _source(chosen)
     api = ApiClient(source)
     metrics = Metrics()
-    lease = Lease(api, LEASE, namespace=chosen.namespace, log=log)
+    lease = Lease(api, LEASE, namespace=chosen.namespace, duration=LEASE_SECONDS, log=log)
     board, pages = _status_page(chosen, lease)
     turn = _Turn(
         lambda: _duties(chosen, api, source, metrics, log, lambda: lease.held, board), metrics, board
