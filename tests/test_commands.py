@@ -1,12 +1,14 @@
 """The command line on the embedded store."""
 
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from whereabouts.cli import main
 from whereabouts.deadline import Deadline
+from whereabouts.pool import Pool, PoolKey
 from whereabouts.stores.sqlite import SqliteStore
 
 from .cni_calls import CONSOLE
@@ -41,6 +43,24 @@ def test_a_configuration_that_does_not_exist_is_named(
 ) -> None:
     assert main(["show", "--config", str(tmp_path / "whereabouts.conf")]) == 1
     assert "whereabouts.conf does not exist" in capsys.readouterr().err
+
+
+def test_what_a_terminal_would_obey_is_spelled_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "--local", str(tmp_path / "\x1b[2J")]) == 1
+    path = str(tmp_path / "w.db")
+    with closing(SqliteStore(path, Deadline(SOON))) as store:
+        store.create_pool(Pool(PoolKey("\x1b[2J", "10.0.0.0/24"), True), Deadline(SOON))
+    main(["show", "--local", path, "--address", "10.0.0.1"])
+    shown = "".join(capsys.readouterr())
+    assert "\x1b" not in shown
+    assert shown.count("\\x1b[2J") == 2
+
+
+def test_what_has_no_dry_run_refuses_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", "--from-etcd-v0", "--dry-run"]) == 1
+    assert "--from-etcd-v0 has no --dry-run" in capsys.readouterr().err
 
 
 def test_without_a_command_the_versions_are_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

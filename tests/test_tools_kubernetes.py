@@ -239,6 +239,14 @@ def test_a_cluster_can_be_asked_for_the_records_of_another_store(tools: KubeTool
             add(store, WIDE, tools.owner(number))
     tools.start(0, "10.0.0.1")
     tools.options = ["--local", path, "--cluster", tools.path]
+    for command in (
+        ["check"],
+        ["release", "10.0.0.2", "--yes", "--force"],
+        ["explain", "range", "10.0.0.0/22"],
+    ):
+        refused = tools.run(*command)
+        assert (refused.status, "give --sole-cluster" in refused.err) == (2, True)
+    tools.options += ["--sole-cluster"]
     assert tools.found() == [("leak", "10.0.0.0", "10.0.0.2")]
     assert tools.run("release", "10.0.0.2", "--yes").out.endswith("Released 1 of 1.\n")
     assert tools.run("release", "10.0.0.1", "--yes").status == 1

@@ -14,6 +14,7 @@ from whereabouts.commands import (
     completion,
     explain,
     export,
+    formats,
     import_,
     map_,
     migrate,
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None, *, kubectl: bool = False) -> int:
         status = _about() if chosen.command is None else int(chosen.run(chosen))
         sys.stdout.flush()
     except WhereaboutsError as error:
-        sys.stderr.write(f"whereabouts: {error}\n")
+        formats.complain(str(error))
         return 1
     except OSError as error:
         sys.stderr.write(f"whereabouts: {error.strerror or error}: the output is not whole\n")

@@ -43,11 +43,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sole_cluster(parser: argparse.ArgumentParser) -> None:
-    """Add the option without which nothing is freed in a datastore that clusters may share."""
+    """Add the option without which no cluster is asked about a datastore that others may share."""
     parser.add_argument(
         "--sole-cluster",
         action="store_true",
-        help="the datastore is etcd, and no pods of another cluster have addresses under its prefix",
+        help="the datastore is etcd, or a file, and no pods of another cluster have addresses there",
     )
 
 
@@ -59,7 +59,7 @@ def require_sole_cluster(chosen: argparse.Namespace, config: Config) -> None:
     if not chosen.sole_cluster:
         raise ConfigError(
             f"the datastore is {config.datastore}, which clusters may share, and addresses of others' pods "
-            "would be freed: give --sole-cluster if there are none"
+            "would look unused: give --sole-cluster if there are none"
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from whereabouts.commands import datastore
 from whereabouts.commands.attachment_list import read_attachment_list
 from whereabouts.config import Config, ConfigError, load
 from whereabouts.config.host_files import HostFiles
@@ -44,6 +45,7 @@ def add_witness_options(parser: argparse.ArgumentParser) -> None:
         metavar="KUBECONFIG",
         help="ask this cluster which pods live (default: the cluster that is the datastore)",
     )
+    datastore.add_sole_cluster(parser)
     parser.add_argument(
         "--valid-attachments",
         metavar="FILE",
@@ -62,6 +64,8 @@ def gathered(chosen: argparse.Namespace, config: Config, store: Store) -> Iterat
         raise ConfigError("--node says of which node --valid-attachments speaks, which is not given")
     if chosen.cluster is not None and chosen.valid_attachments is not None:
         raise ConfigError("--cluster and --valid-attachments: give one of them")
+    if chosen.cluster is not None and config.datastore != "kubernetes":
+        datastore.require_sole_cluster(chosen, config)
     with asked_api(chosen, config, store) as api:
         cluster = None
         if api is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from time import time
 
 from whereabouts.block import Block
-from whereabouts.commands import datastore
+from whereabouts.commands import datastore, formats
 from whereabouts.commands.new_file import replacing
 from whereabouts.commands.progress import Progress
 from whereabouts.deadline import Deadline
@@ -53,7 +53,7 @@ def _export(store: Store, header: Header, write: Callable[[bytes], object]) -> i
             elif isinstance(entry, (Damaged, LeftOut)):
                 problems += 1
                 progress.done()
-                sys.stderr.write(f"whereabouts: {_problem(entry)}\n")
+                formats.complain(_problem(entry))
         writer.finish()
     return 1 if problems else 0
 

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from time import time
 from typing import BinaryIO
 
-from whereabouts.commands import datastore
+from whereabouts.commands import datastore, formats
 from whereabouts.commands.new_file import FileError
 from whereabouts.commands.progress import Progress
-from whereabouts.commands.tables import printable
 from whereabouts.deadline import Deadline
 from whereabouts.export_format import LONGEST_LINE, End, ExportError, read_end, read_entries
 from whereabouts.transfer import Importer
@@ -93,7 +92,7 @@ def _import(chosen: argparse.Namespace, file: BinaryIO, end: End) -> int:
         for entry in read_entries(_lines(file)):
             for problem in importer.add(entry, Deadline.none()):
                 progress.done()
-                sys.stderr.write(f"whereabouts: {printable(problem)}\n")
+                formats.complain(problem)
             done = importer.new + importer.known + importer.conflicts
             progress.say(f"{done} of {end.allocations} allocations imported")
     print(_summary(importer, "would be put in" if chosen.dry_run else "put in"))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from time import time
 
-from whereabouts.commands import datastore
+from whereabouts.commands import datastore, formats
+from whereabouts.commands.evidence import of_kubernetes
+from whereabouts.commands.tables import printable
 from whereabouts.commit import DirectCommitter
 from whereabouts.config import Config, ConfigError
 from whereabouts.deadline import Deadline
 from whereabouts.log import Log, to_stderr
-from whereabouts.store import Store
 from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ def run(chosen: argparse.Namespace) -> int:
     """Migrate; 1 if something had to be left where it is."""
     config = datastore.configured(chosen)
     if chosen.from_etcd_v0:
+        if chosen.dry_run:
+            raise ConfigError("--from-etcd-v0 has no --dry-run")
         return _from_etcd_v0(config, chosen)
     if config.datastore != "kubernetes":
         raise ConfigError(f"the datastore is {config.datastore}, but this needs one that is kubernetes")
     with datastore.opened(chosen) as store:
         if chosen.repair_reservations:
-            return _repair_reservations(_of_kubernetes(store), chosen.dry_run)
-        return _move(_of_kubernetes(store), chosen.to, chosen.dry_run)
+            return _repair_reservations(of_kubernetes(store), chosen.dry_run)
+        return _move(of_kubernetes(store), chosen.to, chosen.dry_run)
 
 
 def _move(store: KubernetesStore, to: str, dry_run: bool) -> int:
@@ -68,7 +70,7 @@ def _move(store: KubernetesStore, to: str, dry_run: bool) -> int:
     for moved in (to_blocks if to == "blocks" else to_upstream)(store, Deadline.none(), dry_run=dry_run):
         left = f"; {moved.problem}" if moved.problem else ""
         done = "would move" if dry_run else "moved"
-        print(f"{moved.pool}: {moved.allocations} allocations {done}{left}", flush=True)
+        print(printable(f"{moved.pool}: {moved.allocations} allocations {done}{left}"), flush=True)
         problems += bool(moved.problem)
     if to == "blocks" and not dry_run:
         write_status(store, None, Deadline.none())
@@ -95,12 +97,5 @@ def _from_etcd_v0(config: Config, chosen: argparse.Namespace) -> int:
         taken = take_over(lists, store, DirectCommitter(store), int(time()), log, Deadline.none())
     print(f"{taken.ranges} ranges taken over; addresses: {taken.new} new, {taken.known} recorded before")
     for fault in taken.faults:
-        sys.stderr.write(f"whereabouts: left as it is: {fault}\n")
+        formats.complain(f"left as it is: {fault}")
     return 1 if taken.faults else 0
-
-
-def _of_kubernetes(store: Store) -> KubernetesStore:
-    from whereabouts.stores.kubernetes import KubernetesStore
-
-    assert isinstance(store, KubernetesStore)  # noqa: S101  # follows from config.datastore
-    return store

@@ -181,4 +181,4 @@ def _print_ranges_of(chosen: argparse.Namespace, pools: Sequence[Pool]) -> None:
         return
     for pool in inside:
         of = f" of network {pool.key.network_name}" if pool.key.network_name else ""
-        print(f"{shown} lies in range {pool.key.range}{of}.")
+        formats.print_lines([f"{shown} lies in range {pool.key.range}{of}."])
