@@ -74,7 +74,7 @@ def test_a_size_that_is_no_prefix_length_is_refused(size: str) -> None:
         ({**V4, "node_slice_size": "/19"}, "slices of /19 are larger than the range 10.0.0.0/20"),
         ({**V4, "node_slice_size": "/31"}, "the smallest are of /30"),
         ({**V6, "node_slice_size": "/26"}, "slices of /26 are larger than the range fd00::/112"),
-        ({"range": "10.0.0.0/8", "node_slice_size": "/30"}, "take slices of /20 or larger"),
+        ({"range": "10.0.0.0/8", "node_slice_size": "/30"}, "take slices of /21 or larger"),
         ({**V4, "ipRanges": [{**V6, "node_slice_size": "/20"}]}, '(key "ipRanges[0].node_slice_size")'),
         (
             {**V4, "ipRanges": [{"range": "fd00::/124"}], "node_slice_size": "/26"},

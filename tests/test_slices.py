@@ -20,6 +20,7 @@ from whereabouts.slices import (
     parse_size,
     recut,
 )
+from whereabouts.stores.kube_slices import fields
 
 NAMES = [f"node-{letter}" for letter in "abcdefgh"]
 RANGES = [str(part) for part in cut(ip_network("10.0.0.0/24"), 27)]
@@ -99,8 +100,8 @@ def test_slices_of_any_range_are_apart_and_cover_it(value: int, prefixlen: int, 
         ("10.0.0.0/24", 64, "the smallest are of /30"),
         ("fd00::/112", 127, "the smallest are of /126"),
         ("10.0.0.0/8", 30, "range 10.0.0.0/8 has 4194304 slices of /30"),
-        ("fd00::/64", 77, "take slices of /76 or larger"),
-        ("::/0", 126, "more than 4096 do not fit in one object"),
+        ("fd00::/64", 78, "take slices of /77 or larger"),
+        ("::/0", 126, "more than 8192 do not fit in one object"),
     ],
 )
 def test_a_size_that_cannot_be_is_refused_with_what_can(network: str, size: int, words: str) -> None:
@@ -119,12 +120,21 @@ def test_a_size_may_have_a_slash(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-def test_the_most_slices_fit_into_one_object_of_etcd_with_the_longest_names() -> None:
-    pool = SliceRule("n" * 253, 128 - 64, "/64").uncut(ip_network("fd00::/52"))
-    assert len(pool.slices) == MAX_SLICES
+@pytest.mark.parametrize(
+    ("slices", "length", "fit"),
+    [(MAX_SLICES, 63, True), (MAX_SLICES, 115, True), (4_700, 253, True), (4_800, 253, False)],
+)
+def test_the_most_slices_fit_into_one_object_of_etcd_unless_names_are_very_long(
+    slices: int, length: int, fit: bool
+) -> None:
     longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"
-    written = [{"nodeName": "n" * 253, "sliceRange": longest} for _ in pool.slices]
-    assert len(json.dumps(written)) < 1_500_000
+    pool = SlicePool("x" * 253, longest, "/128", (Slice(longest, "n" * length),) * slices)
+    around = 4096  # metadata
+    assert (len(json.dumps(fields(pool), separators=(",", ":"))) + around <= 1536 << 10) is fit
+
+
+def test_a_range_can_be_cut_into_the_most_slices() -> None:
+    assert len(SliceRule("net", 65, "/65").uncut(ip_network("fd00::/52")).slices) == MAX_SLICES
 
 
 # ---- order ----

@@ -14,9 +14,12 @@ from whereabouts.addresses import BITS, AddressError, Network, parse_network, sh
 from whereabouts.errors import WhereaboutsError
 from whereabouts.values import NamedTuple
 
-MAX_SLICES = 4096
-"""Slices of one range. An entry takes up to 340 bytes of JSON (a node's name has up to 253 characters), and
-etcd takes no object above 1.5 MiB."""
+MAX_SLICES = 8192
+"""Slices of one range, a power of two. etcd takes no object above 1.5 MiB: 192 bytes of JSON for each.
+
+An entry takes up to 138 with a node's name of 63 characters, the most that a label has. Kubernetes allows
+253, and 328 bytes are too many: of such nodes some 4,700 can have a slice, and then no store writes more.
+"""
 
 
 class SliceError(WhereaboutsError, ValueError):

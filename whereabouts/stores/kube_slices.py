@@ -58,14 +58,14 @@ class KubeSlices:
             "apiVersion": API_VERSION,
             "kind": "NodeSlicePool",
             "metadata": {"name": object_name(pool.name)},
-            **_fields(pool),
+            **fields(pool),
         }
         metadata = self._resources.create(SLICES, content, deadline)
         return self._memory.remember(StoredSlices(metadata["resourceVersion"], pool))
 
     def write(self, previous: StoredSlices, pool: SlicePool, deadline: Deadline) -> StoredSlices:
         """See :meth:`~whereabouts.store.Store.write_slices`."""
-        patch = {"metadata": {"resourceVersion": previous.revision}, **_fields(pool)}
+        patch = {"metadata": {"resourceVersion": previous.revision}, **fields(pool)}
         self._memory.forget(pool.name)
         try:
             metadata = self._resources.merge(SLICES, object_name(pool.name), patch, deadline)
@@ -80,7 +80,8 @@ class KubeSlices:
         self._resources.delete(SLICES, object_name(name), deadline, revision=str(previous.revision))
 
 
-def _fields(pool: SlicePool) -> dict[str, Any]:
+def fields(pool: SlicePool) -> dict[str, Any]:
+    """What an object says of a pool of slices."""
     return {
         "spec": {"range": pool.range, "sliceSize": pool.slice_size},
         "status": {"allocations": [{"nodeName": one.node, "sliceRange": one.range} for one in pool.slices]},
