@@ -13,6 +13,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.node_slices import NoSlice
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
+from whereabouts.slices import MAX_SLICES, SliceRule
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_server import items
@@ -122,6 +123,17 @@ class KubernetesSlicesContract(SlicesContract):
             assert add(store, wanted, pod(1)) == ["10.0.0.2"]
         assert requests == ["GET addressblocks/10.0.1.0", "PUT addressblocks/10.0.0.0"]
 
+    def test_an_add_that_borrows_takes_one_request_where_the_node_has_no_slice(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        (store,) = stores(1)
+        wanted = sliced("10.0.0.0/16", "/24", borrow=True)
+        give_slices(store, wanted, "node-0")
+        add(store, wanted, pod(0))
+        with recorded(store) as requests:
+            assert add(store, wanted, pod(1)) == ["10.0.0.2"]
+        assert requests == ["PUT addressblocks/10.0.0.0"]
+
     # --------------------------------------------------------------- objects
 
     def test_the_pool_of_a_slice_has_the_go_plugins_name_and_says_whose_it_is(
@@ -145,6 +157,21 @@ class KubernetesSlicesContract(SlicesContract):
             {"nodeName": "", "sliceRange": "10.0.0.128/26"},
             {"nodeName": "", "sliceRange": "10.0.0.192/26"},
         ]
+
+    def test_the_most_slices_are_stored_with_names_as_long_as_a_label_and_written_again(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        (store,) = stores(1)
+        cut = SliceRule("net", 125, "/125").uncut(ip_network("2001:db8:1234:5678:9abc:def0:1234:0/112"))
+        named = [one._replace(node=f"{at:063d}") for at, one in enumerate(cut.slices)]
+        pool = cut._replace(slices=tuple(named))
+        assert len(pool.slices) == MAX_SLICES
+        created = store.create_slices(pool, Deadline(SOON))
+        swapped = pool._replace(slices=(pool.slices[0]._replace(node=""), *pool.slices[1:]))
+        store.write_slices(created, swapped, Deadline(SOON))
+        stored = store.read_slices("net", Deadline(SOON), fresh=True)
+        assert stored is not None
+        assert stored.pool == swapped
 
     @pytest.mark.parametrize(
         ("key", "alike"),

@@ -118,6 +118,13 @@ def test_the_pool_of_a_slice_follows_its_range_into_another_space() -> None:
     assert (after.pool.shared, after.pool.exhausted) == (False, {})
 
 
+def test_a_slice_of_one_block_has_no_stored_pool_and_one_of_several_has() -> None:
+    for size, pools in (("/24", 0), ("/25", 0), ("/23", 1)):
+        store = MemoryStore()
+        assert add(store, sliced("10.0.0.0/20", size), pod(1)) == ["10.0.0.1"]
+        assert len([key for key in store.stored_pools if key.node]) == pools
+
+
 def test_a_pool_of_a_slice_is_named_as_the_go_plugin_names_it() -> None:
     whole = PoolKey("", "10.0.0.0/8")
     assert whole.of_slice("10.0.0.0/24", "testnode").name == "testnode-10.0.0.0-24"

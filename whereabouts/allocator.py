@@ -121,8 +121,9 @@ class Allocator:
         from whereabouts.node_slices import Cut, claim, pool_of_slice, slice_of
 
         cut = Cut(configured, rule, owner.node)
-        part = slice_of(self._store, cut, deadline)
-        if part is None and self._store.claims_slices:
+        claims = self._store.claims_slices
+        part = slice_of(self._store, cut, deadline, sure=not (demand.borrow or claims))
+        if part is None and claims:
             part = claim(self._store, cut, stored.pool.space, deadline)
         if part is None and not demand.borrow:
             raise cut.none(self._store)

@@ -39,10 +39,16 @@ class Cut(NamedTuple):
         )
 
 
-def slice_of(store: Store, cut: Cut, deadline: Deadline) -> Network | None:
-    """The slice that the node has, as the store says; None if it has none."""
+def slice_of(store: Store, cut: Cut, deadline: Deadline, *, sure: bool = True) -> Network | None:
+    """The slice that the node has, as the store says; None if it has none.
+
+    That it has none holds now if ``sure``, else within the last minute: who can do without a slice need not
+    read all of them at each ADD.
+    """
     found = _assigned(cut, store.read_slices(cut.rule.pool, deadline))
-    return found or _assigned(cut, store.read_slices(cut.rule.pool, deadline, fresh=True))
+    if found is not None or not sure:
+        return found
+    return _assigned(cut, store.read_slices(cut.rule.pool, deadline, fresh=True))
 
 
 def _assigned(cut: Cut, stored: StoredSlices | None) -> Network | None:
@@ -94,8 +100,14 @@ def _spoilt(store: Store, cut: Cut, space: Space, text: str, deadline: Deadline)
 
 
 def pool_of_slice(store: Store, whole: Pool, part: Network, node: str, deadline: Deadline) -> StoredPool:
-    """The pool of a node's slice, created on its first use; its space is that of the whole range."""
+    """The pool of a node's slice, created on its first use; its space is that of the whole range.
+
+    A slice of one block needs no hints, and is not stored where there is no pool of the Go plugin to adopt:
+    who frees an address looks at all that are.
+    """
     key = whole.key.of_slice(str(part), node)
+    if store.claims_slices and Pool(key, whole.shared).blocks == 1:
+        return StoredPool(0, Pool(key, whole.shared))
     while True:
         stored = store.read_pool(key, deadline) or store.create_pool(Pool(key, whole.shared), deadline)
         if stored.pool.shared == whole.shared:
