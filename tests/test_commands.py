@@ -72,6 +72,27 @@ def test_without_a_command_the_versions_are_told_on_stderr(capsys: pytest.Captur
     )
 
 
+@pytest.mark.parametrize(
+    ("closed", "arguments", "status"),
+    [
+        ("0<&-", "release --local w.db 10.0.0.1", 2),
+        ("0<&-", "import --local w.db", 1),
+        ("0<&-", "reconcile --local w.db --valid-attachments - --all-nodes", 2),
+        ("1>&-", "show --local w.db", 0),
+        ("2>&-", "show --local none.db", 1),
+        ("0<&- 1>&- 2>&-", "release --local w.db 10.0.0.1 --yes", 1),
+    ],
+)
+def test_a_standard_stream_that_is_closed_is_an_empty_one(
+    tmp_path: Path, closed: str, arguments: str, status: int
+) -> None:
+    with closing(SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))) as store:
+        add(store, demand("10.0.0.0/24"), pod(0))
+    line = f"{CONSOLE} {arguments} {closed}"
+    run = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, "Traceback" in run.stderr) == (status, False)
+
+
 def test_output_that_cannot_be_written_is_said_in_a_sentence() -> None:
     with open("/dev/full", "w") as full:
         run = subprocess.run(

@@ -244,6 +244,7 @@ def test_a_report_gives_back_what_is_to_be_released() -> None:
         b'{"version": 1, "store": "x", "checked": 1, "findings": [{"kind": "leak"}]}',
         b'{"version": 1, "store": "x", "checked": 1, "findings": [{"kind": "x", "release": {"owner": {}}}]}',
         b'{"version": 1, "store": 5, "checked": 1, "findings": []}',
+        b'{"version": 1, "store": "x", "checked": Infinity, "findings": []}',
         b"\xff",
         b"[" * 100_000,
     ],

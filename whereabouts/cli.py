@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None, *, kubectl: bool = False) -> int:
 
     ``kubectl`` tells that kubectl runs this program, as its plugin: then its user's cluster is the datastore.
     """
+    _open_closed_streams()
     chosen = _parser(kubectl=kubectl).parse_args(arguments)
     try:
         status = _about() if chosen.command is None else int(chosen.run(chosen))
@@ -44,6 +45,13 @@ def main(arguments: list[str] | None = None, *, kubectl: bool = False) -> int:
         sys.stdout = None  # what is left in its buffer cannot be written at the end either
         return 1
     return status
+
+
+def _open_closed_streams() -> None:
+    """Have every standard stream: of a closed one Python has None, and the next file gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # as long as the process
 
 
 def _about() -> int:

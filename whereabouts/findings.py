@@ -242,7 +242,7 @@ def read_report(text: bytes) -> Judgements:
             if finding["release"] is not None
         ]
         return Judgements(_text(content["store"]), int(content["checked"]), judged)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, ReportError):
             raise
         raise ReportError(
