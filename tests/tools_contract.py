@@ -1,6 +1,7 @@
 """What the commands that look and repair do on every datastore. A test module per datastore inherits it."""
 
 import json
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -299,6 +300,13 @@ class ToolsContract:
         path.write_text(json.dumps({"name": "blue", "cni.dev/valid-attachments": [entry]}))
         told = tools.run("check", "-o", "json", "--valid-attachments", str(path))
         assert [one["address"] for one in json.loads(told.out)["findings"]] == ["10.0.0.2"]
+
+    def test_check_keeps_what_a_list_may_have_missed_whatever_the_date_of_its_file(self, tools: Tools) -> None:
+        add(tools.store, WIDE, pod(1)._replace(created=int(time())))
+        option, path = tools.attachments()
+        os.utime(path, (time() + 10_000, time() + 10_000))
+        assert tools.run("check", option, path).status == 0
+        assert tools.run("check", option, path, "--grace", "0").status == 1
 
     # ------------------------------------------------------------- release
 

@@ -29,3 +29,11 @@ def pod(text: str) -> str:
     if not text or text.count("/") > 1 or text.startswith("/") or text.endswith("/"):
         raise ArgumentTypeError(f"{printable(text)!r} is no pod: expected NAMESPACE/NAME")
     return text
+
+
+def seconds(text: str) -> float:
+    """A length of time."""
+    number = float(text)
+    if not 0 <= number < 1 << 31:
+        raise ArgumentTypeError(f"{text} is no number of seconds from 0 on")
+    return number

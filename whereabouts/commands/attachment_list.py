@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import stat
@@ -12,12 +13,24 @@ from whereabouts.cni.attachments import read_attachments, valid_attachments
 from whereabouts.cni.errors import CniError
 from whereabouts.cni.json_object import JsonError, text_member, type_name
 from whereabouts.collect import Listing
+from whereabouts.commands import arguments
 from whereabouts.config import ConfigError
 from whereabouts.values import NamedTuple
 
 OPTION = "--valid-attachments"
 GRACE_SECONDS = 60
 """A runtime may list a sandbox only when all its networks are attached: so long a record is left alone."""
+
+
+def add_grace_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how young a record may be for a list to have missed it."""
+    parser.add_argument(
+        "--grace",
+        metavar="SECONDS",
+        type=arguments.seconds,
+        default=GRACE_SECONDS,
+        help="keep what was given less than so long before the list was made (default: %(default)s)",
+    )
 
 
 class AttachmentList(NamedTuple):
@@ -30,7 +43,7 @@ class AttachmentList(NamedTuple):
     made: float
     """When it was made at the earliest, in seconds since 1970."""
 
-    def listing(self, node: str | None, grace_seconds: float = GRACE_SECONDS) -> Listing:
+    def listing(self, node: str | None, grace_seconds: float) -> Listing:
         """What it says of the records of a node (None: of all), but for those that are too young."""
         return Listing(self.valid, node, self.network, int(self.made - grace_seconds))
 

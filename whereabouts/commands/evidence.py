@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from whereabouts.commands import datastore
-from whereabouts.commands.attachment_list import read_attachment_list
+from whereabouts.commands.attachment_list import add_grace_option, read_attachment_list
 from whereabouts.config import Config, ConfigError, load
 from whereabouts.config.host_files import HostFiles
 from whereabouts.config.network_config import read_network_config
@@ -55,6 +55,7 @@ def add_witness_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--node", metavar="NODE", help="the node that --valid-attachments speaks of (default: all)"
     )
+    add_grace_option(parser)
 
 
 @contextmanager
@@ -103,7 +104,7 @@ def of_kubernetes(store: Store) -> KubernetesStore:
 
 def _witness(chosen: argparse.Namespace, cluster: KubernetesCluster | None) -> Witness | None:
     if chosen.valid_attachments is not None:
-        return ListWitness(read_attachment_list(chosen.valid_attachments).listing(chosen.node))
+        return ListWitness(read_attachment_list(chosen.valid_attachments).listing(chosen.node, chosen.grace))
     if cluster is None:
         return None
     from whereabouts.cluster_witness import ClusterWitness

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from whereabouts.addresses import text_of
 from whereabouts.allocator import Allocator
 from whereabouts.collect import Collected, CollectFailed, Listing, collect
-from whereabouts.commands import datastore, formats
-from whereabouts.commands.attachment_list import GRACE_SECONDS, read_attachment_list
+from whereabouts.commands import arguments, datastore, formats
+from whereabouts.commands.attachment_list import add_grace_option, read_attachment_list
 from whereabouts.commands.evidence import asked_api
 from whereabouts.commands.reconcile_now import WAIT_SECONDS, reconcile_now
 from whereabouts.commit import DirectCommitter
@@ -48,7 +48,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add(
         "--wait",
         metavar="SECONDS",
-        type=_seconds,
+        type=arguments.seconds,
         default=WAIT_SECONDS,
         help="with --now: for how long to wait for second looks (default: %(default)g)",
     )
@@ -56,13 +56,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     whose.add_argument("--node", metavar="NAME", help="whose addresses (default: this node's)")
     whose.add_argument("--all-nodes", action="store_true", help="the list is of all nodes")
     add("--network", metavar="NAME", help="the list is of this CNI network only (its name, as in a conflist)")
-    add(
-        "--grace",
-        metavar="SECONDS",
-        type=_seconds,
-        default=GRACE_SECONDS,
-        help="keep what was given less than so long before the list was made (default: %(default)s)",
-    )
+    add_grace_option(parser)
     add("--allow-empty", action="store_true", help="take an empty list at its word, and free everything")
     add("--dry-run", action="store_true", help="say what would be freed")
     formats.add_option(parser, ("text", "json"))
@@ -158,10 +152,3 @@ def _tell(freed: Sequence[Collected], chosen: argparse.Namespace) -> None:
         f"interface {owner.ifname or '-'}, node {owner.node or '-'}, network {owner.network or '-'}"
         for _, address, owner in freed
     )
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < 1 << 31:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 on")
-    return number
