@@ -301,7 +301,9 @@ class ToolsContract:
         told = tools.run("check", "-o", "json", "--valid-attachments", str(path))
         assert [one["address"] for one in json.loads(told.out)["findings"]] == ["10.0.0.2"]
 
-    def test_check_keeps_what_a_list_may_have_missed_whatever_the_date_of_its_file(self, tools: Tools) -> None:
+    def test_check_keeps_what_a_list_may_have_missed_whatever_the_date_of_its_file(
+        self, tools: Tools
+    ) -> None:
         add(tools.store, WIDE, pod(1)._replace(created=int(time())))
         option, path = tools.attachments()
         os.utime(path, (time() + 10_000, time() + 10_000))
