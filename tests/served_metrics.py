@@ -10,14 +10,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from whereabouts.agent import metrics as agent
 from whereabouts.controller import metrics as controller
+from whereabouts.pool import Pool, PoolKey
 from whereabouts.range_metrics import RangeCollector
-from whereabouts.usage import Usage
+from whereabouts.usage import RangeUse
+
+USE = RangeUse(Pool(PoolKey("", "10.0.0.0/24"), True), 254, 3, 1, 0, None)
 
 
 def agents_registry() -> CollectorRegistry:
     """An agent's registry, with a sample for every metric."""
     metrics = agent.Metrics()
-    metrics.registry.register(RangeCollector(lambda: {"local": [Usage("", "10.0.0.0/24", 254, 3)]}))
+    metrics.registry.register(RangeCollector(lambda: {"local": [USE]}))
     metrics.registry.register(agent.TwiceCollector(lambda: {"local": 0}))
     _fill(metrics)
     return metrics.registry
@@ -26,7 +29,7 @@ def agents_registry() -> CollectorRegistry:
 def controllers_registry() -> CollectorRegistry:
     """A controller's."""
     metrics = controller.Metrics()
-    metrics.ranges([Usage("", "10.0.0.0/24", 254, 3)])
+    metrics.ranges([USE])
     _fill(metrics)
     return metrics.registry
 

@@ -17,7 +17,7 @@ from whereabouts.pool import PoolKey
 from whereabouts.ranges import Range
 from whereabouts.slices import SliceRule, assign, parse_size
 from whereabouts.store import Store, StoreError, Unsettled
-from whereabouts.usage import usage
+from whereabouts.usage import range_uses
 from whereabouts.verify import CheckFailed, RangeExhausted, check, status
 
 from .faults import WAYS, FaultyStore, Killed, Never
@@ -214,9 +214,9 @@ class SlicesContract:
         give_slices(store, wanted, "node-1")
         add(store, wanted, pod(1))
         assert [stored.pool.key for stored in store.pools(Deadline(SOON))] == [PoolKey("blue", "10.0.0.0/24")]
-        assert [(row.range, row.capacity, row.used) for row in usage(store, Deadline(SOON))] == [
-            ("10.0.0.0/24", 254, 1)
-        ]
+        assert [
+            (use.pool.key.range, use.capacity, use.used) for use in range_uses(store, Deadline(SOON))
+        ] == [("10.0.0.0/24", 254, 1)]
 
     # ------------------------------------------------------------------- order
 

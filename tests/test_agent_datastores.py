@@ -22,7 +22,7 @@ def config_of(path: Path) -> Config:
 
 
 def ranges(stores: Datastores) -> list[str]:
-    return [row.range for rows in stores.usage().values() for row in rows]
+    return [row.pool.key.range for rows in stores.usage().values() for row in rows]
 
 
 def test_a_connection_is_kept_for_the_next_call_and_not_shared_by_two(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_usage_and_requests_are_counted(tmp_path: Path) -> None:
         add(store, demand("10.0.0.0/24"), pod(1))
     ((name, rows),) = stores.usage().items()
     assert name == f"local:{tmp_path / 'w.db'}"
-    assert [(row.range, row.used, row.free) for row in rows] == [("10.0.0.0/24", 1, 253)]
+    assert [(row.pool.key.range, row.used, row.free) for row in rows] == [("10.0.0.0/24", 1, 253)]
     exposed = generate_latest(metrics.registry).decode()
     assert 'whereabouts_store_requests_total{outcome="ok",verb="write_block"} 1.0' in exposed
     stores.close()

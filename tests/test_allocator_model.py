@@ -16,7 +16,7 @@ from whereabouts.log import SILENT
 from whereabouts.owners import Owner
 from whereabouts.ranges import Range
 from whereabouts.stores.sqlite import SqliteStore
-from whereabouts.usage import usage
+from whereabouts.usage import range_uses
 from whereabouts.verify import CheckFailed, RangeExhausted, check, status
 
 from .store_contract import SOON, attachment, pod
@@ -206,11 +206,15 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def usage_counts_every_record_once_a_range(self) -> None:
-        for row in usage(self.store, Deadline(SOON)):
-            inside = [
-                a for name, a in self.records if name == row.network_name and a in ip_network(row.range)
-            ]
-            assert row.used == min(len(inside), row.capacity)
+        by_owner = range_uses(self.store, Deadline(SOON), nodes=True)
+        by_bitmap = range_uses(self.store, Deadline(SOON))
+        assert [(use.pool.key, *use[1:5]) for use in by_owner] == [
+            (use.pool.key, *use[1:5]) for use in by_bitmap
+        ]
+        for use in by_bitmap:
+            network_name, text = use.pool.key[:2]
+            inside = [a for name, a in self.records if name == network_name and a in ip_network(text)]
+            assert use.used == min(len(inside), use.capacity)
 
 
 Model.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -8,9 +8,11 @@ from whereabouts.block import BlockKey, Space
 from whereabouts.controller.metrics import Metrics
 from whereabouts.controller.slicing import Sliced
 from whereabouts.owners import Owner
+from whereabouts.pool import Pool, PoolKey
 from whereabouts.slices import Slice, SlicePool
-from whereabouts.usage import Usage
+from whereabouts.usage import RangeUse
 
+USE = RangeUse(Pool(PoolKey("", "10.0.0.0/24"), True), 254, 3, 1, 0, None)
 KEY = BlockKey.of(Space(), ip_address("10.0.0.0"))
 OWNER = Owner("", "", "conflict: a", "net1", "n", "macvlan", "10.0.0.0/24", 0)
 CLEAN = Audit(blocks=1, records=5, freed=2, suspects=0, waiting_for_operator=0, failures=())
@@ -64,8 +66,9 @@ def test_the_oldest_suspect_is_told_by_the_time_of_its_first_observation() -> No
 
 def test_ranges_are_those_that_were_told_last() -> None:
     metrics = Metrics()
-    metrics.ranges([Usage("", "10.0.0.0/24", 254, 3), Usage("blue", "fd00::/64", 2**64 - 1, 1)])
-    metrics.ranges([Usage("blue", "fd00::/64", 2**64 - 1, 1)])
+    blue = RangeUse(Pool(PoolKey("blue", "fd00::/64"), True), 2**64 - 1, 1, 1, 0, None)
+    metrics.ranges([USE, blue])
+    metrics.ranges([blue])
     labels = {"datastore": "kubernetes", "network": "blue", "range": "fd00::/64"}
     read = metrics.registry.get_sample_value
     assert read("whereabouts_range_capacity_addresses", labels) == 2**64 - 1
@@ -79,7 +82,7 @@ def test_who_leads_no_more_tells_nothing_that_only_a_leader_knows() -> None:
     fresh = {family.name: len(family.samples) for family in metrics.registry.collect()}
     pool = SlicePool("p", "10.0.0.0/24", "/26", (Slice("10.0.0.0/26", "n"), Slice("10.0.0.64/26")))
     metrics.sliced(Sliced([pool], {"p": ["m"]}, {"ns/definition": "bad"}, [], {}))
-    metrics.ranges([Usage("", "10.0.0.0/24", 254, 3)])
+    metrics.ranges([USE])
     metrics.watched_pods.set_function(lambda: 5)
     metrics.watched_nodes.set_function(lambda: 5)
     metrics.looked(CLEAN._replace(suspects=2), 100.0)

@@ -41,10 +41,10 @@ from whereabouts.controller.status_facts import (
 )
 from whereabouts.controller.status_view import MOST_PICTURES, Configured, read_view
 from whereabouts.deadline import Deadline
-from whereabouts.overview import RangeUse
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.slices import Slice, SlicePool
 from whereabouts.store import Unavailable
+from whereabouts.usage import RangeUse
 
 from .browser import Browser, Look, Seen, browser
 from .cni_calls import CONSOLE

@@ -5,124 +5,20 @@ The forms that :func:`ranges_as_json` and :func:`allocations_as_json` give are s
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from ipaddress import ip_network
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from whereabouts._bitmap import Bitmap
 from whereabouts.addresses import Address, text_of
-from whereabouts.block import BLOCK_SIZE, BlockKey, Space
+from whereabouts.block import BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.findings import Record
 from whereabouts.owners import Owner
-from whereabouts.pool import Pool
-from whereabouts.ranges import Range
 from whereabouts.store import Store, StoredBlock
+from whereabouts.usage import RangeUse
 
 VERSION = 1
 LARGEST_NUMBER = 2**53
 """Beyond this a JSON number is not exact for everybody: such counts are written as text."""
-
-
-class RangeUse(NamedTuple):
-    """A pool and how much of it is used, whatever single configurations of its range exclude."""
-
-    pool: Pool
-    capacity: int
-    used: int
-    """Used addresses of the range, also by other ranges of its space; all those of damaged blocks."""
-    blocks: int
-    """Blocks of the range in which something is used."""
-    damaged: int
-    nodes: Mapping[str, int] | None
-    """Addresses of the range by node; None where nobody asked."""
-
-    @property
-    def free(self) -> int:
-        """Addresses that are left."""
-        return self.capacity - self.used
-
-    @property
-    def percent(self) -> int:
-        """The used part in per cent, rounded down."""
-        return 100 * self.used // self.capacity if self.capacity else 100
-
-
-def range_uses(
-    store: Store, deadline: Deadline, network_name: str | None = None, *, nodes: bool = False
-) -> list[RangeUse]:
-    """The use of every pool, or of those of one network name.
-
-    The owners of addresses are read only for ``nodes``; without, the blocks' bitmaps tell all.
-    """
-    pools = [stored.pool for stored in store.pools(deadline, network_name)]
-    return uses_of(pools, store, deadline, nodes=nodes)
-
-
-def uses_of(
-    pools: Iterable[Pool],
-    store: Store,
-    deadline: Deadline,
-    *,
-    nodes: bool = False,
-    seen: Callable[[StoredBlock], None] = lambda _: None,
-) -> list[RangeUse]:
-    """The use of these pools, in their order.
-
-    With ``nodes`` all blocks are read, and ``seen`` is called with each of them, in the order of the store.
-    """
-    parts = [_Part(pool) for pool in pools]
-    together: dict[tuple[Space, int], list[_Part]] = {}
-    for part in parts:
-        together.setdefault((part.pool.space, part.version), []).append(part)
-    for (space, version), members in together.items():  # each space is gone through once
-        first, last = min(one.first for one in members), max(one.last for one in members)
-        base = first // BLOCK_SIZE * BLOCK_SIZE
-        for key, bitmap in store.bitmaps(space, version, base, last, deadline):
-            for one in members:
-                one.count(key.base, bitmap)
-    by_node = _by_node(store.blocks(deadline), seen) if nodes else None
-    return [part.use(by_node) for part in parts]
-
-
-class _Part:
-    """A range whose use is being counted."""
-
-    def __init__(self, pool: Pool) -> None:
-        network = ip_network(pool.key.range)
-        self.pool = pool
-        self.version = network.version
-        self.first, self.last = int(network.network_address), int(network.broadcast_address)
-        self._used = self._blocks = self._damaged = 0
-
-    def count(self, base: int, bitmap: Bitmap | None) -> None:
-        """Add what a block has, if it has anything of the range."""
-        start, stop = max(0, self.first - base), min(BLOCK_SIZE, self.last - base + 1)
-        if start < stop:
-            here = stop - start if bitmap is None else bitmap.count(start, stop)
-            self._used += here
-            self._blocks += bool(here)
-            self._damaged += bitmap is None
-
-    def use(self, by_node: Mapping[tuple[Space, str], Mapping[str, int]] | None) -> RangeUse:
-        """What was counted."""
-        capacity = Range.parse(self.pool.key.range, lenient=True).capacity()
-        mine = (self.pool.space, self.pool.key.range)
-        nodes = None if by_node is None else by_node.get(mine, {})
-        used = min(self._used, capacity)
-        return RangeUse(self.pool, capacity, used, self._blocks, self._damaged, nodes)
-
-
-def _by_node(
-    blocks: Iterable[StoredBlock], seen: Callable[[StoredBlock], None]
-) -> dict[tuple[Space, str], Counter[str]]:
-    found: dict[tuple[Space, str], Counter[str]] = {}
-    for stored in blocks:
-        seen(stored)
-        for _, owner in stored.block or ():
-            found.setdefault((stored.key.space, owner.range), Counter())[owner.node] += 1
-    return found
 
 
 def ranges_as_json(uses: Sequence[RangeUse]) -> dict[str, object]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from whereabouts.usage import Usage
+from whereabouts.usage import RangeUse
 
 LABELS = ("datastore", "network", "range")
 
@@ -14,9 +14,9 @@ LABELS = ("datastore", "network", "range")
 class RangeCollector:
     """The ranges of datastores, asked for when metrics are read."""
 
-    def __init__(self, usage: Callable[[], Mapping[str, Sequence[Usage]]]) -> None:
-        """Ask ``usage`` at each reading; its keys name datastores."""
-        self._usage = usage
+    def __init__(self, uses: Callable[[], Mapping[str, Sequence[RangeUse]]]) -> None:
+        """Ask ``uses`` at each reading; its keys name datastores."""
+        self._uses = uses
 
     def collect(self) -> Iterator[Metric]:
         """What a registry calls at each reading."""
@@ -28,9 +28,9 @@ class RangeCollector:
                 ("free", "Addresses of a range that are left."),
             )
         )
-        for datastore, rows in self._usage().items():
+        for datastore, rows in self._uses().items():
             for row in rows:
-                labels = [datastore, row.network_name, row.range]
+                labels = [datastore, row.pool.key.network_name, row.pool.key.range]
                 capacity.add_metric(labels, row.capacity)
                 used.add_metric(labels, row.used)
                 free.add_metric(labels, row.free)

@@ -18,7 +18,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.store import Store
 from whereabouts.stores.opening import open_store, store_identity, store_name
-from whereabouts.usage import Usage, usage
+from whereabouts.usage import RangeUse, range_uses
 
 MOST = 64
 """Datastores that are kept open. A tenant may name one (``etcd_host``), so their number has an end."""
@@ -140,12 +140,12 @@ class Datastores:
                 return self._open.pop(identity)
         return None
 
-    def usage(self) -> dict[str, list[Usage]]:
+    def usage(self) -> dict[str, list[RangeUse]]:
         """Addresses by range, for each datastore; what cannot be read in time is left out.
 
         So is Kubernetes, where the controller counts once what all agents would see.
         """
-        rows: dict[str, list[Usage]] = {}
+        rows: dict[str, list[RangeUse]] = {}
         deadline = Deadline(USAGE_SECONDS)
         with self._lock:  # held open, but not used by a call: their order stays
             counted = [one for one in reversed(self._open.values()) if one.config.datastore != "kubernetes"]
@@ -154,7 +154,7 @@ class Datastores:
         try:
             for datastore in counted:
                 with suppress(WhereaboutsError), datastore.connection(deadline) as (store, _):
-                    rows[store_name(datastore.config)] = usage(store, deadline)
+                    rows[store_name(datastore.config)] = range_uses(store, deadline)
         finally:
             with self._lock:
                 for datastore in counted:

@@ -15,16 +15,15 @@ from whereabouts.deadline import Deadline
 from whereabouts.findings import Record
 from whereabouts.overview import (
     Content,
-    RangeUse,
     allocations_as_json,
     at_address,
     held,
     in_blocks,
-    range_uses,
     ranges_as_json,
 )
 from whereabouts.pool import Pool
 from whereabouts.store import Store
+from whereabouts.usage import RangeUse, range_uses
 
 _NUMBERS = ("CAPACITY", "USED", "FREE", "USE%", "BLOCKS", "DAMAGED", "HINTED")
 _SHOWN_NODES = 3

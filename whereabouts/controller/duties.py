@@ -37,7 +37,6 @@ from whereabouts.stores.kube_events import WARNING, Event
 from whereabouts.stores.kube_migration import repair_reservations, to_blocks
 from whereabouts.stores.kube_status import CONFLICT, DAMAGED, EXHAUSTED, Audited, write_status
 from whereabouts.stores.kubernetes import KubernetesStore
-from whereabouts.usage import Usage
 
 AUDIT_DEADLINE = 300.0
 SLICES_DEADLINE = 60.0
@@ -177,9 +176,7 @@ class Duties:
             conflicts.setdefault(key, []).append(address)
         audited = Audited(time(), conflicts)
         uses, troubles = write_status(self._store, audited, Deadline(STATUS_DEADLINE))
-        self._metrics.ranges(
-            [Usage(use.pool.key.network_name, use.pool.key.range, use.capacity, use.used) for use in uses]
-        )
+        self._metrics.ranges(uses)
         for pool, kind, message in troubles:
             self._log.error(f"pool {pool}: {message}")
             regarding = events.pool(pool, self._store.resources.namespace)

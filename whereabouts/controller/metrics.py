@@ -11,7 +11,7 @@ from whereabouts.audit import Audit
 from whereabouts.controller.slicing import Sliced
 from whereabouts.liveness import NODE_GONE, NODE_OUT_OF_SERVICE, NOT_REPORTED, POD_FINISHED, POD_GONE
 from whereabouts.range_metrics import RangeCollector
-from whereabouts.usage import Usage
+from whereabouts.usage import RangeUse
 
 _SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 _DATASTORE = "kubernetes"
@@ -79,7 +79,7 @@ class Metrics:
             "Kubernetes Events, by outcome: posted, dropped since too many waited, failed at the API server.",
             "outcome",
         )
-        self._ranges: Sequence[Usage] = ()
+        self._ranges: Sequence[RangeUse] = ()
         self.registry.register(RangeCollector(lambda: {_DATASTORE: self._ranges}))
         for counter, known in (
             (self.audits, ("whole", "partial")),
@@ -106,7 +106,7 @@ class Metrics:
         self.damaged.set(len(audit.damaged))
         self.conflicts.set(len(audit.conflicts))
 
-    def ranges(self, rows: Sequence[Usage]) -> None:
+    def ranges(self, rows: Sequence[RangeUse]) -> None:
         """How full the ranges in Kubernetes are. Agents do not tell: thousands would ask the same."""
         self._ranges = rows
 

@@ -18,9 +18,9 @@ from whereabouts.controller.status_facts import (
     free_slices,
     moment,
 )
-from whereabouts.overview import RangeUse
 from whereabouts.pool import PoolKey
 from whereabouts.slices import SlicePool
+from whereabouts.usage import RangeUse
 
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; "

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from whereabouts.commands.map_text import Picture
 from whereabouts.findings import KINDS
-from whereabouts.overview import VERSION, RangeUse, ranges_as_json
+from whereabouts.overview import VERSION, ranges_as_json
 from whereabouts.pool import PoolKey
 from whereabouts.slices import SlicePool
+from whereabouts.usage import RangeUse
 
 MOST_OF_A_KIND = 50
 """Problems of one kind that are shown one by one."""

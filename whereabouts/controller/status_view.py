@@ -24,11 +24,11 @@ from whereabouts.commands.map_text import Picture
 from whereabouts.controller.status_facts import Collected, Problem, View
 from whereabouts.deadline import Deadline
 from whereabouts.liveness import CONFLICT
-from whereabouts.overview import RangeUse, uses_of
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.ranges import Range
 from whereabouts.store import Store, StoredBlock
 from whereabouts.suspects import Suspect
+from whereabouts.usage import RangeUse, uses_of
 
 MOST_PICTURES = 16
 """Ranges that are drawn."""

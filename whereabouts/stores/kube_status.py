@@ -11,12 +11,13 @@ from time import time
 
 from whereabouts.addresses import Address
 from whereabouts.deadline import Deadline
-from whereabouts.overview import RangeUse, exact, range_uses
+from whereabouts.overview import exact
 from whereabouts.pool import PoolKey
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_objects import POOLS
 from whereabouts.stores.kube_pool_keys import PoolKeys
 from whereabouts.stores.kubernetes import KubernetesStore
+from whereabouts.usage import RangeUse, range_uses
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
