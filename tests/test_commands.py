@@ -12,7 +12,7 @@ from whereabouts.pool import Pool, PoolKey
 from whereabouts.stores.sqlite import SqliteStore
 
 from .cni_calls import CONSOLE
-from .store_contract import SOON, add, demand, pod
+from .store_contract import SOON, add, allocations, demand, pod
 
 
 def test_show_lists_ranges_with_used_and_free(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +91,25 @@ def test_a_standard_stream_that_is_closed_is_an_empty_one(
     line = f"{CONSOLE} {arguments} {closed}"
     run = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (run.returncode, "Traceback" in run.stderr) == (status, False)
+
+
+def test_a_question_that_is_broken_off_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Impatient:
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self) -> str:
+            raise KeyboardInterrupt
+
+    path = str(tmp_path / "w.db")
+    with closing(SqliteStore(path, Deadline(SOON))) as store:
+        add(store, demand("10.0.0.0/24"), pod(0))
+        monkeypatch.setattr("sys.stdin", Impatient())
+        assert main(["release", "10.0.0.1", "--force", "--local", path]) == 130
+        assert len(allocations(store)) == 1
+    assert capsys.readouterr().out.endswith("[y/N] ")
 
 
 def test_output_that_cannot_be_written_is_said_in_a_sentence() -> None:

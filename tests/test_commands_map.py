@@ -209,6 +209,7 @@ def test_what_a_report_has_found_is_marked_in_its_space_only(
             found("10.0.0.5", release={"own_range": "10.0.0.0/24"}),
             found("10.0.0.6", "excluded", "warning"),
             found("10.0.0.9"),
+            found("::a00:7"),
             found(""),
         ],
     }

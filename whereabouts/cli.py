@@ -26,9 +26,12 @@ from whereabouts.controller import command as controller
 from whereabouts.errors import WhereaboutsError
 from whereabouts.install import command as install
 
+_INTERRUPTED = 128 + 2
+"""What a shell calls a program that SIGINT ended."""
+
 
 def main(arguments: list[str] | None = None, *, kubectl: bool = False) -> int:
-    """Run a command; the exit status: 0, 1 for a failure that was explained, 2 for a wrong use.
+    """Run a command; the exit status: 0, 1 for an explained failure, 2 for a wrong use, 130 if broken off.
 
     ``kubectl`` tells that kubectl runs this program, as its plugin: then its user's cluster is the datastore.
     """
@@ -44,6 +47,9 @@ def main(arguments: list[str] | None = None, *, kubectl: bool = False) -> int:
         sys.stderr.write(f"whereabouts: {error.strerror or error}: the output is not whole\n")
         sys.stdout = None  # what is left in its buffer cannot be written at the end either
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return _INTERRUPTED
     return status
 
 

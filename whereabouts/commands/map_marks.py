@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from whereabouts.addresses import AddressError, parse_address
@@ -37,10 +38,13 @@ def read_marks(path: str, store: str, pool: Pool) -> dict[int, State]:
 
 
 def _marked(findings: Sequence[Mapping[str, Any]], pool: Pool) -> Iterator[tuple[int, State]]:
+    version = ip_network(pool.key.range).version
     for finding in findings:
         release = finding["release"] or {}
         own_range = release.get("own_range", pool.space.own_range)
         here = (finding["network_name"], own_range) == tuple(pool.space)
         if finding["address"] and here and finding["kind"] != _SHOWN_ANYWAY:
             state = State.CONFLICT if finding["kind"] == "conflict" else State.SUSPECT
-            yield int(parse_address(finding["address"])), state
+            address = parse_address(finding["address"])
+            if address.version == version:
+                yield int(address), state
