@@ -101,10 +101,3 @@ def test_slices_of_a_network_without_a_name_are_refused() -> None:
 
 def test_a_size_that_has_nothing_to_act_upon_is_warned_about() -> None:
     assert "node_slice_size has no effect without a range" in loaded({"node_slice_size": "/26"}).warnings
-
-
-def test_borrowing_without_slices_is_warned_about() -> None:
-    words = "node_slice_borrow has no effect without node_slice_size"
-    assert words in loaded({**V4, "node_slice_borrow": True}).warnings
-    assert words not in loaded({**V4, "node_slice_borrow": True, "node_slice_size": "/26"}).warnings
-    assert words not in loaded(V4).warnings

@@ -30,8 +30,6 @@ def read_ranges(config: Members, network: str, problems: Problems) -> tuple[Conf
     ranges = tuple(one for *_, one in made)
     _warn_of_idle_keys(config, common, ranges, problems)
     if not any(item.text("node_slice_size") for item in (config, *config.objects("ipRanges"))):
-        if config.flag("node_slice_borrow"):
-            problems.warnings.append("node_slice_borrow has no effect without node_slice_size")
         return ranges
     from whereabouts.config.node_slices import add_slices
 
