@@ -39,6 +39,7 @@ def test_an_expression_names_the_next_time(expression: str, expected: datetime) 
     [
         *("", "nonsense", "* * * *", "0 0 30 2 *", "61 * * * *", "* * * * * *", "@sometimes"),
         *("@every", "@every 5", "@every 0s", "@every 1x"),
+        *("@every 99999999h", f"@every {'9' * 20}h", f"@every {'9' * 5000}h", f"0 0 {'9' * 5000} * *"),
         *("TZ=Mars/Olympus @daily", "TZ= @daily", "TZ=../../etc/passwd @daily"),
     ],
 )

@@ -5,6 +5,7 @@ The fields are read by cronsim; what stands around them is added here.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -26,6 +27,8 @@ _DESCRIPTORS = {
 }
 _ZONES = ("TZ=", "CRON_TZ=")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+_LONGEST = 1000
+"""Characters of an expression: of numbers with thousands of digits Python makes none."""
 
 
 class CronError(WhereaboutsError, ValueError):
@@ -41,6 +44,8 @@ class Cron:
         ``TZ=Europe/Berlin`` or ``CRON_TZ=...`` before it names the zone, which else is UTC.
         """
         self._expression = expression
+        if len(expression) > _LONGEST:
+            raise CronError(f"cron expression {expression[:20]!r}...: it has more than {_LONGEST} characters")
         first, _, rest = expression.strip().partition(" ")
         self._zone: tzinfo = UTC
         if first.startswith(_ZONES):
@@ -55,11 +60,11 @@ class Cron:
 
     def after(self, moment: datetime) -> datetime:
         """The first time after ``moment`` (which has a zone)."""
-        if self._every is not None:
-            return moment + self._every
         try:
+            if self._every is not None:
+                return moment + self._every
             return next(CronSim(self._fields, moment.astimezone(self._zone)))
-        except StopIteration:
+        except (StopIteration, OverflowError):
             raise CronError(f"cron expression {self._expression!r} names no time that will come") from None
         except CronSimError as error:
             raise CronError(f"cron expression {self._expression!r}: {error}") from error
@@ -88,7 +93,8 @@ def _every(text: str, expression: str) -> timedelta | None:
             break
     else:
         if seconds and not number:
-            return timedelta(seconds=seconds)
+            with suppress(OverflowError):
+                return timedelta(seconds=seconds)
     raise CronError(f"cron expression {expression!r}: write the time as in @every 1h30m")
 
 
