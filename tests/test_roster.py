@@ -3,13 +3,14 @@
 from collections import defaultdict
 from ipaddress import ip_address
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.liveness import Pod
 from whereabouts.owners import Owner
-from whereabouts.roster import PodIndex, Roster
+from whereabouts.roster import PodIndex, Roster, packed
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", max_size=12)
 pods = st.builds(
@@ -38,6 +39,13 @@ def test_no_address_and_no_known_address_are_told_apart() -> None:
     roster = Roster([silent, silent._replace(ref="ns/b", addresses=frozenset())])
     found = roster.get("ns/a"), roster.get("ns/b")
     assert [pod and pod.addresses for pod in found] == [None, frozenset()]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a,b", "a" * 100_000, "a b"])
+def test_what_somebody_wrote_instead_of_a_uid_neither_breaks_a_roster_nor_fills_it(text: str) -> None:
+    pod = Pod("ns/a", ("u", text), "n", "Running", deleting=False, disrupted=False, addresses=None)
+    assert len(packed(pod)) < 100
+    assert Roster([pod]).get("ns/a") == pod._replace(uids=("u",))
 
 
 def block(number: int, refs: dict[int, str]) -> Block:

@@ -6,6 +6,7 @@ between two audits nothing is kept but a number for each record.
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ from whereabouts.block import Block, BlockKey
 from whereabouts.liveness import Pod
 
 _UNKNOWN = "?"
+_UID = re.compile(r"[-.\w]{1,128}", re.ASCII)
+"""A UID. Two of a pod's stand in annotations, where whoever makes pods may write whatever they like."""
 _OFFSET_BITS = 8
 _PLACE_BITS = 32
 """Bits of a block's number and an offset; as many again are a digest of the pod's reference."""
@@ -40,10 +43,11 @@ class Roster:
 
 
 def packed(pod: Pod) -> str:
-    """A pod as a short text without its name; that of equal pods is the same."""
+    """A pod as a short text without its name, and without what is no UID; that of equal pods is the same."""
+    uids = ",".join(filter(_UID.fullmatch, pod.uids))
     addresses = _UNKNOWN if pod.addresses is None else ",".join(sorted(map(str, pod.addresses)))
     flags = "01"[pod.deleting] + "01"[pod.disrupted]
-    return "\0".join((",".join(pod.uids), pod.node, pod.phase, flags, addresses))
+    return "\0".join((uids, pod.node, pod.phase, flags, addresses))
 
 
 def unpacked(ref: str, text: str) -> Pod:
