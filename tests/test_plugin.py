@@ -51,7 +51,7 @@ def used(runtime: Runtime) -> dict[str, int]:
     show = [CONSOLE, "show", "--local", path]
     table = subprocess.run(show, capture_output=True, text=True, check=True, timeout=LONG).stdout
     rows = [line.split() for line in table.splitlines()[1:]]
-    return {name: int(used) for _, name, _, used, _ in rows}
+    return {name: int(used) for _, name, _, used, *_ in rows}
 
 
 # ---- what it is for ----
