@@ -4,6 +4,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from whereabouts.deadline import Deadline
 from whereabouts.node_slices import NoSlice
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.slices import MAX_SLICES, SliceRule
+from whereabouts.slices import MAX_SLICES, SliceRule, assign
+from whereabouts.stores import slice_memory
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_server import items
@@ -133,6 +135,20 @@ class KubernetesSlicesContract(SlicesContract):
         with recorded(store) as requests:
             assert add(store, wanted, pod(1)) == ["10.0.0.2"]
         assert requests == ["PUT addressblocks/10.0.0.0"]
+
+    def test_a_node_that_borrowed_gives_of_its_slice_within_a_minute_after_it_got_one(
+        self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, controller = stores(2)
+        wanted = sliced("10.0.0.0/16", "/24", borrow=True)
+        give_slices(store, wanted, "node-0")
+        assert add(store, wanted, pod(0)) == ["10.0.0.1"]
+        stored = controller.read_slices("net", Deadline(SOON))
+        assert stored is not None
+        pool, _ = assign(stored.pool, ["node-0", "node-1"], lambda _: False)
+        controller.write_slices(stored, pool, Deadline(SOON))
+        monkeypatch.setattr(slice_memory, "monotonic", lambda: monotonic() + slice_memory.SECONDS)
+        assert add(store, wanted, pod(1)) == ["10.0.1.1"]
 
     # --------------------------------------------------------------- objects
 
