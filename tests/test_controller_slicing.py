@@ -110,6 +110,15 @@ def test_fifty_nodes_get_a_slice_each_of_both_families(slicing: Slicing) -> None
         assert slicing.assigned(pool) == dict(zip(nodes, expected, strict=False))
 
 
+def test_nobody_gets_a_slice_of_which_no_address_can_be_given(slicing: Slicing) -> None:
+    slicing.nodes("a", "b", "c")
+    options = {"range": "10.0.0.0/24", "node_slice_size": "/26", "network_name": "green"}
+    slicing.define("one", **options, exclude=["10.0.0.0/25"], range_end="10.0.0.190")
+    slicing.define("two", **options, exclude=["10.0.0.0/26"], range_end="10.0.0.190")
+    assert slicing.sync().without == {"green": ["c"]}
+    assert slicing.assigned("green") == {"a": "10.0.0.64/26", "b": "10.0.0.128/26"}
+
+
 def test_nodes_come_and_go_and_the_others_keep_their_slices(slicing: Slicing) -> None:
     slicing.nodes("a", "b", "c")
     slicing.define("blue", range="10.0.0.0/24", node_slice_size="26")

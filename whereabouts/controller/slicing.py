@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from typing import NamedTuple
 
 from whereabouts.addresses import Network as Addresses
+from whereabouts.addresses import parse_network
 from whereabouts.block import BLOCK_SIZE, BlockKey, Space
 from whereabouts.cluster.networks import DefinitionFiles, Network, read_networks
 from whereabouts.cluster.reading import KubernetesCluster
@@ -35,6 +36,8 @@ class Wanted(NamedTuple):
     key: PoolKey
     """The range's own pool."""
     shared: bool
+    ranges: Sequence[Range]
+    """The range as each definition that wants the same has it: their excludes may differ."""
 
 
 class Sliced(NamedTuple):
@@ -67,7 +70,7 @@ class Slicer:
         here = [network for network in networks if network.config.datastore == KUBERNETES]
         wanted, faults = wanted_by(here, stored)
         faults.update(unreadable)
-        nodes = sorted(self._cluster.nodes(deadline))
+        nodes = sorted(self._cluster.nodes(deadline)) if wanted else []
         pools: list[SlicePool] = []
         without: dict[str, Sequence[str]] = {}
         failures: list[str] = []
@@ -94,7 +97,7 @@ class Slicer:
             before = wanted.pool if stored is None else stored.pool
             if _parts(before) != _parts(wanted.pool):
                 before = recut(before, wanted.pool)
-            after, left = assign(before, nodes, used.within)
+            after, left = assign(before, nodes, used.spoils)
             try:
                 if stored is None:
                     self._store.create_slices(after, deadline)
@@ -122,7 +125,7 @@ class Slicer:
 
 
 class _Use:
-    """Which slices of a range hold addresses; looked up when somebody asks, and once."""
+    """Which slices of a range nobody should get; what is used is looked up when somebody asks, and once."""
 
     def __init__(self, store: Store, wanted: Wanted, deadline: Deadline) -> None:
         self._store = store
@@ -130,8 +133,11 @@ class _Use:
         self._deadline = deadline
         self._found: set[str] | None = None
 
-    def within(self, slice_range: str) -> bool:
-        """Whether an address of that slice is in use."""
+    def spoils(self, slice_range: str) -> bool:
+        """Whether an address of that slice is in use, or nobody can be given any of it."""
+        part = parse_network(slice_range)
+        if not any(configured.within(part).capacity() for configured in self._wanted.ranges):
+            return True
         if self._found is None:
             self._found = set(self._look())
         return slice_range in self._found
@@ -181,14 +187,17 @@ def wanted_by(
     for name, contenders in asked.items():
         cut = _parts(stored[name].pool) if name in stored else None
         right = next((one for one in contenders if _parts(one.pool) == cut), contenders[0])
-        wanted[name] = right
+        ranges: list[Range] = []
         for one in contenders:
-            if _parts(one.pool) != _parts(right.pool):
+            if _parts(one.pool) == _parts(right.pool):
+                ranges += one.ranges
+            else:
                 faults[one.definition] = (
                     f"NodeSlicePool {name} is {right.pool.range} in slices of {right.pool.slice_size}, as "
                     f"{right.definition} says, but here {one.pool.range} in slices of {one.pool.slice_size}: "
                     "say the same, or choose another network_name"
                 )
+        wanted[name] = right._replace(ranges=ranges)
     return wanted, faults
 
 
@@ -207,4 +216,4 @@ def _of_network(network: Network) -> Iterator[Wanted]:
         if one.slices is not None:
             pool = one.slices.uncut(one.range.network)
             key = PoolKey(config.network_name, str(one.range.network))
-            yield Wanted(network.definition, pool, key, config.overlapping)
+            yield Wanted(network.definition, pool, key, config.overlapping, [one.range])
