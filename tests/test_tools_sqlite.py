@@ -2,12 +2,18 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.store_contract import SOON, add, demand, pod
 from tests.tools_contract import WIDE, Tools, ToolsContract, quickly
+from whereabouts.addresses import Address
+from whereabouts.allocator import Allocator
+from whereabouts.block import BlockKey
 from whereabouts.deadline import Deadline
+from whereabouts.owners import Owner
+from whereabouts.store import Unavailable
 from whereabouts.stores.sqlite import SqliteStore
 
 
@@ -85,3 +91,22 @@ def test_what_a_pod_calls_itself_reaches_no_terminal_as_a_command(tools: Tools) 
         run = tools.run(*arguments)
         assert "\\x1b]0;owned" in run.out
         assert "\x1b" not in run.out + run.err
+
+
+def test_what_is_released_is_told_although_another_block_could_not_be_written(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for base in ("10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"):
+        add(tools.store, demand(base), pod(1))
+    free = Allocator.free
+
+    def away(self: Allocator, key: BlockKey, *arguments: Any) -> list[tuple[Address, Owner]]:
+        if key.name == "10.0.1.0":
+            raise Unavailable("the disk is away")
+        return free(self, key, *arguments)
+
+    monkeypatch.setattr(Allocator, "free", away)
+    run = tools.run("release", "--pod", "default/pod-1", "--yes", "--force")
+    assert (run.status, tools.addresses()) == (1, ["10.0.1.1"])
+    assert "the disk is away" in run.err
+    assert run.out.endswith("Released 2 of 3. 1 changed meanwhile, or could not be written, and stay.\n")

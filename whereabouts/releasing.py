@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from whereabouts.allocator import Allocator
-from whereabouts.block import BlockDamaged, BlockKey
+from whereabouts.block import BlockKey
 from whereabouts.deadline import Deadline
+from whereabouts.errors import WhereaboutsError
 from whereabouts.findings import Record
 from whereabouts.inspection import Suspect, Witness
 from whereabouts.liveness import CONFLICT
@@ -113,6 +114,6 @@ def free_all(
 
         try:
             freed += [Record(key.space, *one) for one in allocator.free(key, judged, deadline)]
-        except BlockDamaged as damage:
-            failures.append(str(damage))
+        except WhereaboutsError as error:
+            failures.append(str(error))
     return freed, failures

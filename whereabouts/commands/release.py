@@ -149,8 +149,9 @@ def _carry_out(chosen: argparse.Namespace, verdicts: Sequence[Verdict], work: _W
     for failure in failures:
         formats.complain(failure)
     missed = len(allowed) - len(freed)
-    changed = f" {missed} changed meanwhile and stay." if missed else ""
-    print(f"Released {len(freed)} of {len(verdicts)}.{changed}")
+    why = "changed meanwhile, or could not be written," if failures else "changed meanwhile"
+    stay = f" {missed} {why} and stay." if missed else ""
+    print(f"Released {len(freed)} of {len(verdicts)}.{stay}")
     return NOT_DONE if kept or missed else DONE
 
 
