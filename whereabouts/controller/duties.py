@@ -43,6 +43,10 @@ SLICES_DEADLINE = 60.0
 STATUS_DEADLINE = 120.0
 SHARE_DEADLINE = 120.0
 LOOK_DEADLINE = 60.0
+CUT_REST = 2.0
+"""The least between two passes over node slices: definitions may change all the time, each by its owner."""
+CUT_RETRY = 10.0
+"""After a pass that failed."""
 MOST_FAILURES = 20
 """Failures of one look that are logged one by one."""
 
@@ -95,10 +99,11 @@ class Duties:
         self._schedule = Schedule(settings.schedule, log, datetime.now(UTC))
         self._slicer = Slicer(store, self._cluster, DefinitionFiles())
         self._recut = Flag()
+        self._cut_rests_until = monotonic()
         self._complaints = Complaints(self._events.record, settings.namespace, log)
         tasks = [
             Task("look again", self._look_is_due, self._look_again),
-            Task("cut node slices", self._recut.is_set, self._cut),
+            Task("cut node slices", self._cut_is_due, self._cut),
             Task("audit", self._audit_is_due, self._audit),
         ]
         if board is not None:
@@ -162,9 +167,11 @@ class Duties:
         if self._board is not None:
             self._board.audited(audit, seconds)
         self._log.debug(f"audit: {audit}")
-        self._tell_pools(audit)
-        self._share_with_upstream()
         self._recut.set()  # for slices that are free now, and where an event was lost
+        try:
+            self._tell_pools(audit)
+        finally:
+            self._share_with_upstream()
 
     def _tell_pools(self, audit: Audit) -> None:
         """Bring the status of pools up to date, and tell what has got worse."""
@@ -194,20 +201,31 @@ class Duties:
         for name in repair_reservations(self._store, deadline):
             self._log.verbose(f"reservation {name} was nobody's, and is deleted")
 
+    def _cut_is_due(self) -> bool:
+        return self._recut.is_set() and monotonic() >= self._cut_rests_until
+
     def _cut(self) -> None:
         self._recut.clear()
+        begun = monotonic()
         try:
             sliced = self._slicer.sync(Deadline(SLICES_DEADLINE))
         except WhereaboutsError:
-            self._recut.set()
+            self._cut_again()
             raise
+        now = monotonic()
+        self._cut_rests_until = now + max(CUT_REST, now - begun)
         self._metrics.sliced(sliced)
         self._complaints.about(sliced)
         if self._board is not None:
             self._board.sliced(sliced)
         for failure in sliced.failures:
+            self._cut_again()
             self._task_failed("cut node slices")
             self._log.error(failure)
+
+    def _cut_again(self) -> None:
+        self._recut.set()
+        self._cut_rests_until = monotonic() + CUT_RETRY
 
     def _look_for_page(self) -> None:
         if self._board is not None:
