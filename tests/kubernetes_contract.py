@@ -199,6 +199,21 @@ class KubernetesContract(StoreContract):
         assert states == ["True", "True", "False"]
         assert now["Damaged"] == before["conditions"][2]
 
+    def test_a_pool_that_is_deleted_meanwhile_does_not_keep_others_without_status(
+        self, stores: Callable[[int], list[KubernetesStore]], server: Any
+    ) -> None:
+        (store,) = stores(1)
+        add(store, WIDE, pod(1))
+        add(store, demand("fd00::/64"), pod(2))
+
+        def vanish(request: Request) -> None:
+            if request.method == "PATCH" and request.path.endswith("/10.0.0.0-16/status"):
+                server.call("DELETE", resources(store.resources.namespace, "ippools", "10.0.0.0-16"))
+
+        with recorded(store, vanish):
+            write_status(store, None, Deadline(SOON))
+        assert set(statuses(server, store)) == {"fd00---64"}
+
     def test_a_block_that_cannot_be_read_shows_in_the_status_of_its_pool(
         self, stores: Callable[[int], list[KubernetesStore]], server: Any
     ) -> None:

@@ -14,6 +14,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.overview import exact
 from whereabouts.pool import PoolKey
 from whereabouts.stores import kube_objects as objects
+from whereabouts.stores.kube_api import NotFound
 from whereabouts.stores.kube_objects import POOLS
 from whereabouts.stores.kube_pool_keys import PoolKeys
 from whereabouts.stores.kubernetes import KubernetesStore
@@ -72,8 +73,17 @@ def write_status(
             if status != before or _too_old(before.get("lastAudit"), audited.at):
                 status["lastAudit"] = objects.timestamp(audited.at)
         if status != before:
-            store.resources.merge(POOLS, name, {"status": status}, deadline, "/status")
+            _write(store, name, status, deadline)
     return uses, worse
+
+
+def _write(store: KubernetesStore, name: str, status: Mapping[str, Any], deadline: Deadline) -> None:
+    try:
+        store.resources.merge(POOLS, name, {"status": status}, deadline, "/status")
+    except NotFound as error:
+        if error.named != (POOLS, name):
+            raise
+        # It was deleted since: there is nothing to tell of it.
 
 
 def _numbers(use: RangeUse) -> dict[str, int | str]:
