@@ -252,9 +252,37 @@ def test_an_answer_that_was_lost_is_found_out_by_reading(double: ApiDouble, of_d
     attempt(lease)
     faults = [Fault(after=True)]
     double.fault = lambda asked: faults.pop() if faults else None
-    assert not attempt(lease)
+    assert attempt(lease)  # its last renewal that is known of holds
     assert attempt(lease)
-    assert record(double, "ns")["leaseTransitions"] <= 1
+    assert record(double, "ns")["leaseTransitions"] == 0
+
+
+def test_renewals_without_an_answer_do_not_end_a_hold_before_its_time(
+    double: ApiDouble, of_double: ApiClient
+) -> None:
+    lease, clock = candidate(of_double, "one")
+    attempt(lease)
+    double.fault = lambda asked: Fault(after=True) if asked.method == "PUT" else None
+    for clock.now in (3.0, 6.0, 14.9):
+        assert lease.attempt(Deadline(0.3))
+    clock.now = 15.0
+    assert not lease.attempt(Deadline(0.3))
+
+
+def test_a_renewal_without_an_answer_does_not_hide_that_another_holds(
+    double: ApiDouble, of_double: ApiClient
+) -> None:
+    lease, clock = candidate(of_double, "one")
+    attempt(lease)
+    double.fault = lambda asked: Fault() if asked.method == "PUT" else None
+    clock.now = 3.0
+    assert lease.attempt(Deadline(0.3))
+    double.fault = lambda _: None
+    other, its_clock = candidate(of_double, "two")
+    other.attempt(Deadline(SOON))
+    its_clock.now = 15.0
+    assert attempt(other)
+    assert not attempt(lease)
 
 
 def test_an_error_does_not_end_a_hold_before_its_time(double: ApiDouble, of_double: ApiClient) -> None:

@@ -101,15 +101,18 @@ class Lease:
 
         Holding it costs one request, looking one, taking two. Raises what
         :meth:`~whereabouts.stores.kube_api.ApiClient.send` does, but for conflicts, which mean that somebody
-        else was faster; a holder whom an error keeps from renewing still is one until :attr:`held` says no.
+        else was faster; a holder whom an error, or an answer that does not come, keeps from renewing still is
+        one until :attr:`held` says no.
         """
         try:
             if self._metadata is None:
                 self._take(deadline)
             else:
                 self._renew(deadline)
-        except (Conflict, Unsettled):
+        except Conflict:
             self._metadata, self._until = None, 0.0
+        except Unsettled:
+            self._metadata = None  # what there is now the next attempt reads
         return self.held
 
     def release(self, deadline: Deadline) -> None:
@@ -172,8 +175,12 @@ class Lease:
             self._seen = _Seen(spec, self._clock())
         holder = spec.get("holderIdentity")
         expires = self._seen.at + (spec.get("leaseDurationSeconds") or self._duration)
-        if not holder or holder == self.identity or self._clock() >= expires:
+        if holder == self.identity and self.held:
+            self._write(content["metadata"], self._renewed(spec), deadline)
+        elif not holder or holder == self.identity or self._clock() >= expires:
             self._write(content["metadata"], self._taken(spec), deadline)
+        else:
+            self._until = 0.0
 
     def _taken(self, before: Any) -> Any:
         now = _now()
