@@ -93,6 +93,16 @@ def test_pools_slice_pools_and_definitions_can_have_events(
     assert {event["type"] for event in found} == {"Warning"}
 
 
+def test_the_longest_names_have_events_too(server: Server, namespace: str, api: ApiClient) -> None:
+    recorder = EventRecorder(api)
+    long = ".".join(["a" * 63] * 3 + ["c" * 30 + "-" * 20 + "d" * 10])
+    recorder.record(Event(events.pod(f"{namespace}/{long}"), FREED, "freed it"))
+    recorder.close(LONG)
+    assert recorder.counts == Counts(posted=1)
+    (event,) = posted(server, namespace)
+    assert event["involvedObject"]["name"] == long
+
+
 def test_an_event_on_a_node_is_in_the_default_namespace(server: Server, api: ApiClient) -> None:
     name = f"events-{server.namespace()}"
     create_node(server, name)
@@ -240,6 +250,18 @@ def test_an_event_that_the_server_refuses_is_counted_and_the_next_is_posted(
     assert recorder.counts == Counts(posted=1, failed=1)
     (one,) = posted(double, "ns")
     assert one["involvedObject"]["name"] == "good"
+
+
+def test_an_answer_that_is_none_does_not_end_the_telling(
+    of_double: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([b"<html>", b"{}"])
+    monkeypatch.setattr(of_double, "fetch", lambda *_: next(answers))
+    recorder = EventRecorder(of_double)
+    recorder.record(freed("first"))
+    recorder.record(freed("second"))
+    recorder.close(LONG)
+    assert recorder.counts == Counts(posted=1, failed=1)
 
 
 def test_closing_waits_no_longer_than_it_may_and_counts_what_is_left(

@@ -36,6 +36,8 @@ RATE = 10.0
 REMEMBERED = 500
 """Events that are counted on when they happen again. The server itself forgets them after an hour."""
 POST_SECONDS = 5.0
+_LONGEST_STEM = 230
+"""Characters of an object's name with which the name of its event begins: both may have 253."""
 
 
 def pod(ref: str, uid: str = "") -> Regarding:
@@ -144,9 +146,10 @@ class EventRecorder:
             event, times = next_one
             try:
                 self._post(event, times)
-            except WhereaboutsError as error:
+            except Exception as error:  # of any kind: this thread is the only one that tells
                 self._count(failed=1)
-                self._log.verbose(f"{event.reason} of {event.regarding.name} cannot be told: {error}")
+                said = str(error) if isinstance(error, WhereaboutsError) else repr(error)
+                self._log.verbose(f"{event.reason} of {event.regarding.name} cannot be told: {said}")
             else:
                 self._count(posted=1)
 
@@ -171,7 +174,8 @@ class EventRecorder:
                 return
             except NotFound:
                 pass  # the server has forgotten it: it is new again
-        self._remember(event, _Told(f"{event.regarding.name}.{os.urandom(8).hex()}", times), told=False)
+        name = event.regarding.name[:_LONGEST_STEM].rstrip("-.")
+        self._remember(event, _Told(f"{name}.{os.urandom(8).hex()}", times), told=False)
 
     def _remember(self, event: Event, now: _Told, *, told: bool) -> None:
         deadline = Deadline(POST_SECONDS)

@@ -8,6 +8,7 @@ from whereabouts.cluster import events
 from whereabouts.controller.slicing import Sliced
 from whereabouts.log import Log
 from whereabouts.stores.kube_events import WARNING, Event, Regarding
+from whereabouts.stores.kube_objects import object_name
 
 BAD_DEFINITION = "WhereaboutsConfigurationInvalid"
 NO_SLICE = "NodeWithoutSlice"
@@ -34,7 +35,7 @@ class Complaints:
                     for name, why in sliced.faults.items()
                 ),
                 *(
-                    _event(events.slice_pool(name, self._namespace), NO_SLICE, _without(nodes))
+                    _event(events.slice_pool(object_name(name), self._namespace), NO_SLICE, _without(nodes))
                     for name, nodes in sliced.without.items()
                 ),
             ]
