@@ -11,6 +11,7 @@ from whereabouts.addresses import Address
 from whereabouts.audit import Audit, Freed
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.deadline import Deadline
+from whereabouts.deletions import MOST_REPORTED
 from whereabouts.errors import WhereaboutsError
 from whereabouts.liveness import (
     GONE_SECONDS,
@@ -474,6 +475,27 @@ def test_what_a_pod_reported_is_found_in_whichever_pool_without_any_audit(
     scene.reconciler.pod_deleted(pod("a", address, "10.244.3.7"))
     assert scene.look_again(after=GONE_SECONDS).freed == 1
     assert scene.recorded() == {}
+
+
+def test_a_pod_that_reported_more_than_it_can_have_costs_no_more_than_others_and_is_found(
+    scene: Scene,
+) -> None:
+    address = scene.give(owner("a"))
+    boaster = pod("a", *(f"10.0.{block}.1" for block in range(1, 256)))
+    scene.audit()
+    scene.reconciler._suspects.forget_blocks_but(())
+    asked: list[int] = []
+    original = scene.store.bitmaps
+
+    def bitmaps(space: Space, version: int, first: int, *rest: Any) -> Any:
+        asked.append(first)
+        return original(space, version, first, *rest)
+
+    scene.store.bitmaps = bitmaps
+    scene.reconciler.pod_deleted(boaster)
+    assert scene.look_again(after=GONE_SECONDS).freed == 1
+    assert scene.reasons() == [(address, POD_GONE)]
+    assert len(asked) <= MOST_REPORTED + 1
 
 
 def test_a_pod_that_is_deleted_and_came_again_keeps_what_is_its_own(scene: Scene) -> None:

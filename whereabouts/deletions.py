@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from ipaddress import ip_network
+from itertools import islice
 
 from whereabouts.addresses import Network
 from whereabouts.block import BlockKey, Space
@@ -18,6 +19,10 @@ from whereabouts.owners import Owner
 from whereabouts.roster import PodIndex
 from whereabouts.store import Store
 from whereabouts.values import NamedTuple
+
+MOST_REPORTED = 64
+"""Addresses of one pod that are followed. Whoever may change a pod may have it report ten thousand, each in
+a block of its own, and each block is asked for; the last audit knows where records are."""
 
 
 class Deletion(NamedTuple):
@@ -94,8 +99,9 @@ class Deletions:
         for pod, _ in deletions:
             for key, offset in self.index.places_of(pod.ref):
                 places[key].add(offset)
+            reported = tuple(islice(pod.addresses or (), MOST_REPORTED))
             for space, network in self._networks:
-                for address in pod.addresses or ():
+                for address in reported:
                     if address in network:
                         key = BlockKey.of(space, address)
                         places[key].add(key.offset(address))
