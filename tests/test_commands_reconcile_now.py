@@ -47,3 +47,34 @@ def test_without_a_cluster_it_says_what_is_missing_and_frees_nothing(
     path.touch()
     assert main(["reconcile", "--now", "--local", str(path)]) == 2
     assert "--cluster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--node", "n"], ["--all-nodes"], ["--network", "n"], ["--dry-run"]])
+def test_options_that_speak_of_a_list_are_refused(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would seem to limit what is freed."""
+    path = tmp_path / "w.db"
+    path.touch()
+    assert main(["reconcile", "--now", "--local", str(path), *option]) == 2
+    assert option[0] in capsys.readouterr().err
+
+
+def test_a_list_is_read_with_no_option_that_speaks_of_the_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "w.db"
+    path.touch()
+    options = ["--valid-attachments", "-", "--cluster", "kubeconfig"]
+    assert main(["reconcile", "--local", str(path), *options]) == 2
+    assert "--cluster" in capsys.readouterr().err
+
+
+def test_a_cluster_is_not_asked_about_the_addresses_of_another(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = cluster.pod("live", cluster.node())
+    other = ["--cluster", cluster.kubeconfig]
+    assert main(["reconcile", "--now", "--kubeconfig", cluster.kubeconfig, *other]) == 1
+    assert "--cluster" in capsys.readouterr().err
+    assert cluster.held().keys() == {live.address}

@@ -352,8 +352,10 @@ def test_a_block_that_cannot_be_written_does_not_stop_the_others_and_is_tried_ag
     scene.audit()
     result = scene.audit(after=60.0)
     assert (result.freed, result.failures) == (1, ("block locked.10.0.0.0: it is locked",))
+    assert [held.pod_ref for _, held in result.unfreed] == [owner("locked").pod_ref]
     scene.store.write_block = write
-    assert scene.look_again(after=RETRY_SECONDS).freed == 1
+    again = scene.look_again(after=RETRY_SECONDS)
+    assert (again.freed, again.unfreed) == (1, ())
 
 
 def test_a_list_of_blocks_that_is_cut_short_forgets_nothing(scene: Scene) -> None:

@@ -38,6 +38,8 @@ class Audit(NamedTuple):
     """Blocks that cannot be read."""
     conflicts: tuple[tuple[BlockKey, Allocation], ...] = ()
     """Addresses that two pods were given."""
+    unfreed: tuple[Allocation, ...] = ()
+    """What was found dead and could not be freed; it is tried again."""
 
 
 class Tally:
@@ -49,6 +51,7 @@ class Tally:
         self.failures: list[str] = []
         self.damaged: list[BlockKey] = []
         self.conflicts: list[tuple[BlockKey, Allocation]] = []
+        self.unfreed: list[Allocation] = []
 
     def failed(self, what: str, error: Exception) -> None:
         """Note that ``what`` could not be done; an error that nobody expected is named by its type."""
@@ -66,4 +69,5 @@ class Tally:
             tuple(self.failures),
             tuple(self.damaged),
             tuple(self.conflicts),
+            tuple(self.unfreed),
         )

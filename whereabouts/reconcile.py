@@ -269,6 +269,7 @@ class Reconciler:
             freed = self._allocator.free(key, lambda *record: record in dead, deadline)
         except Exception as error:
             tally.failed(f"block {key.name}", error)
+            tally.unfreed.extend(dead)
             for offset in offsets:
                 self._suspects.postpone(key, offset, self._clock() + RETRY_SECONDS)
             return

@@ -78,7 +78,12 @@ def gathered(chosen: argparse.Namespace, config: Config, store: Store) -> Iterat
 
 @contextmanager
 def asked_api(chosen: argparse.Namespace, config: Config, store: Store) -> Iterator[ApiClient | None]:
-    """The cluster that is asked which pods live; None where there is none."""
+    """The cluster that is asked which pods live; None where there is none.
+
+    A datastore in Kubernetes has the addresses of its own cluster's pods: to another, all would look dead.
+    """
+    if chosen.cluster is not None and config.datastore == "kubernetes":
+        raise ConfigError("--cluster: the datastore is a cluster, and its own pods are asked about")
     if chosen.cluster is not None:
         from whereabouts.stores.kube_access import from_kubeconfig
         from whereabouts.stores.kube_api import ApiClient

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from whereabouts.addresses import text_of
 from whereabouts.allocator import Allocator
 from whereabouts.collect import Collected, CollectFailed, Listing, collect
 from whereabouts.commands import arguments, datastore, formats
-from whereabouts.commands.attachment_list import add_grace_option, read_attachment_list
+from whereabouts.commands.attachment_list import GRACE_SECONDS, add_grace_option, read_attachment_list
 from whereabouts.commands.evidence import asked_api
 from whereabouts.commands.reconcile_now import WAIT_SECONDS, reconcile_now
 from whereabouts.commit import DirectCommitter
@@ -22,6 +22,17 @@ from whereabouts.log import Log, to_stderr
 from whereabouts.overview import Content, allocations_as_json
 from whereabouts.store import Store
 
+OF_NOW: Mapping[str, object] = {"cluster": None, "sole_cluster": False, "wait": WAIT_SECONDS}
+"""Options that say something of ``--now`` only, and their defaults."""
+OF_A_LIST: Mapping[str, object] = {
+    "node": None,
+    "all_nodes": False,
+    "network": None,
+    "grace": GRACE_SECONDS,
+    "allow_empty": False,
+    "dry_run": False,
+}
+"""Options that say something of a list only."""
 DONE, NOT_DONE, WRONG_USE = range(3)
 """Exit statuses: all that was to be freed is; something could not be looked at; wrong use."""
 
@@ -65,15 +76,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(chosen: argparse.Namespace) -> int:
     """Free what nobody needs, and tell."""
+    way, others = ("--now", OF_A_LIST) if chosen.now else ("--valid-attachments", OF_NOW)
+    given = [name for name, default in others.items() if getattr(chosen, name) != default]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        formats.complain(f"{options}: that has no meaning with {way}")
+        return WRONG_USE
     return _now(chosen) if chosen.now else _by_list(chosen)
 
 
 def _now(chosen: argparse.Namespace) -> int:
     """Ask the cluster, twice, and free what dead pods left."""
-    if chosen.dry_run:
-        formats.complain("--now --dry-run: whereabouts check tells what would be freed, and why")
-        return WRONG_USE
-
     config = datastore.configured(chosen)
     if config.datastore != "kubernetes" and chosen.cluster is not None:
         datastore.require_sole_cluster(chosen, config)

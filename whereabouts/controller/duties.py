@@ -239,8 +239,15 @@ class Duties:
             self._log.error(failure)
         if len(look.failures) > len(look.damaged):  # those are counted as they are
             self._task_failed("judge")
+        self._tell_unfreed(look)
         if len(look.failures) > MOST_FAILURES:
             self._log.error(f"{len(look.failures) - MOST_FAILURES} more failures are not shown")
+
+    def _tell_unfreed(self, look: Audit) -> None:
+        for _, owner in look.unfreed:
+            message = f"failed to garbage collect addresses for pod {owner.pod_ref}"
+            regarding = events.pod(owner.pod_ref, owner.pod_uid)
+            self._events.record(Event(regarding, events.NOT_FREED, message, WARNING))
 
     def _freed(self, freed: Freed) -> None:
         address, owner, reason, _ = freed
