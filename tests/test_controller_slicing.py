@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from whereabouts.block import Block, BlockKey, Space
-from whereabouts.cluster.networks import DefinitionFiles
+from whereabouts.cluster.networks import DefinitionFiles, read_networks
+from whereabouts.cluster.parsing import AttachmentDefinition
 from whereabouts.cluster.reading import KubernetesCluster
-from whereabouts.controller.slicing import Sliced, Slicer
+from whereabouts.controller.slicing import Sliced, Slicer, wanted_by
 from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
-from whereabouts.slices import SlicePool
+from whereabouts.slices import SlicePool, SliceRule
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kubernetes import KubernetesStore
 
@@ -187,6 +188,23 @@ def test_definitions_that_disagree_are_told_and_the_pool_that_is_there_stays(sli
     assert "network_name" in sliced.faults[name]
     assert slicing.pools()["green"].slice_size == "/26"
     assert slicing.assigned("alone") == {"a": "10.1.0.0/26"}
+
+
+def test_a_network_with_definitions_in_many_namespaces_is_cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts: list[str] = []
+    uncut = SliceRule.uncut
+
+    def counted(rule: SliceRule, network: IPv4Network) -> SlicePool:
+        cuts.append(str(network))
+        return uncut(rule, network)
+
+    monkeypatch.setattr(SliceRule, "uncut", counted)
+    text = json.dumps(config("blue", range="10.0.0.0/24", node_slice_size="/26"))
+    definitions = [AttachmentDefinition(f"ns-{number}", "blue", "uid", text) for number in range(20)]
+    networks, _ = read_networks(definitions, DefinitionFiles())
+    wanted, faults = wanted_by(networks, {})
+    assert (list(wanted), faults) == (["blue"], {})
+    assert cuts == ["10.0.0.0/24"]
 
 
 @pytest.mark.parametrize("size", ["/32", "/20", "x", "/8"])

@@ -7,7 +7,8 @@ needed for safety: an address is unique whoever gives it, from whichever slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from ipaddress import ip_network
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.ranges import Range
-from whereabouts.slices import SlicePool, assign, recut
+from whereabouts.slices import SlicePool, SliceRule, assign, recut
 from whereabouts.store import Conflict, Store, StoredSlices, Unsettled
 
 KUBERNETES = "kubernetes"
@@ -179,8 +180,9 @@ def wanted_by(
     that the stored pool was cut for is right, else the first by its name.
     """
     asked: dict[str, list[Wanted]] = {}
+    uncut = cache(SliceRule.uncut)  # a network has a definition in each of many namespaces
     for network in sorted(networks, key=lambda network: network.definition):
-        for one in _of_network(network):
+        for one in _of_network(network, uncut):
             asked.setdefault(one.pool.name, []).append(one)
     wanted: dict[str, Wanted] = {}
     faults: dict[str, str] = {}
@@ -210,10 +212,10 @@ def _configured(networks: Iterable[Network]) -> dict[PoolKey, list[Range]]:
     return configured
 
 
-def _of_network(network: Network) -> Iterator[Wanted]:
+def _of_network(network: Network, uncut: Callable[[SliceRule, Addresses], SlicePool]) -> Iterator[Wanted]:
     config = network.config
     for one in config.ranges:
         if one.slices is not None:
-            pool = one.slices.uncut(one.range.network)
+            pool = uncut(one.slices, one.range.network)
             key = PoolKey(config.network_name, str(one.range.network))
             yield Wanted(network.definition, pool, key, config.overlapping, [one.range])
