@@ -13,6 +13,7 @@ from whereabouts.liveness import CONFLICT
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kube_api import Request
 from whereabouts.stores.kube_migration import repair_reservations, to_blocks, to_upstream
+from whereabouts.stores.kube_repair import SETTLED_SECONDS, ReservationRepair
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_double import ApiDouble
@@ -346,3 +347,22 @@ class AdoptionContract:
         assert repair_reservations(store, Deadline(SOON), dry_run=True) == ["10.0.0.77"]
         assert repair_reservations(store, Deadline(SOON)) == ["10.0.0.77"]
         assert set(cluster.reservations()) == {"10.0.0.1", "10.9.0.4"}
+
+    def test_a_repair_beside_nodes_at_work_leaves_the_reservation_of_an_add_on_its_way(
+        self, cluster: Cluster
+    ) -> None:
+        store, wanted, now = cluster.open(coexist=True), demand("10.0.0.0/24"), 0.0
+        repair = ReservationRepair(cluster.open(coexist=True), clock=lambda: now)
+        cluster.reservation("10.0.0.77", podref="default/dead")
+        seen: list[list[str]] = []
+
+        def meanwhile(request: Request) -> None:
+            if request.path.endswith("/addressblocks") and request.method == "POST":
+                seen.append(repair.look(Deadline(SOON)))
+
+        with recorded(store, meanwhile):
+            add(store, wanted, pod(1))
+        assert seen == [[]]
+        now = SETTLED_SECONDS
+        assert repair.look(Deadline(SOON)) == ["10.0.0.77"]
+        assert set(cluster.reservations()) == {"10.0.0.1"}

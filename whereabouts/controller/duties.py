@@ -34,7 +34,8 @@ from whereabouts.store import Store
 from whereabouts.stores.kube_adoption import CONFLICT_REASON
 from whereabouts.stores.kube_api import ApiClient
 from whereabouts.stores.kube_events import WARNING, Event
-from whereabouts.stores.kube_migration import repair_reservations, to_blocks
+from whereabouts.stores.kube_migration import to_blocks
+from whereabouts.stores.kube_repair import ReservationRepair
 from whereabouts.stores.kube_status import CONFLICT, DAMAGED, EXHAUSTED, Audited, write_status
 from whereabouts.stores.kubernetes import KubernetesStore
 
@@ -100,6 +101,9 @@ class Duties:
         self._slicer = Slicer(store, self._cluster, DefinitionFiles())
         self._recut = Flag()
         self._cut_rests_until = monotonic()
+        self._repair: ReservationRepair | None = None
+        if isinstance(store, KubernetesStore) and store.coexists:
+            self._repair = ReservationRepair(store)
         self._complaints = Complaints(self._events.record, settings.namespace, log)
         tasks = [
             Task("look again", self._look_is_due, self._look_again),
@@ -191,14 +195,14 @@ class Duties:
 
     def _share_with_upstream(self) -> None:
         """Where nodes run the Go plugin: take over what it gave in our ranges, and mend its reservations."""
-        if not isinstance(self._store, KubernetesStore) or not self._store.coexists:
+        if not isinstance(self._store, KubernetesStore) or self._repair is None:
             return
         deadline = Deadline(SHARE_DEADLINE)
         for moved in to_blocks(self._store, deadline, late=True):
             problem = f"; {moved.problem}" if moved.problem else ""
             told = self._log.error if problem else self._log.verbose
             told(f"pool {moved.pool}: {moved.allocations} addresses of the Go plugin adopted{problem}")
-        for name in repair_reservations(self._store, deadline):
+        for name in self._repair.look(deadline):
             self._log.verbose(f"reservation {name} was nobody's, and is deleted")
 
     def _cut_is_due(self) -> bool:

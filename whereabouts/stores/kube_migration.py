@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_interface, ip_network
 from operator import itemgetter
 
@@ -109,8 +109,20 @@ def to_upstream(store: KubernetesStore, deadline: Deadline, *, dry_run: bool = F
 def repair_reservations(store: KubernetesStore, deadline: Deadline, *, dry_run: bool = False) -> list[str]:
     """Delete reservations of addresses that their pod does not hold; their names.
 
-    They are left by processes that died between two writes. The Go plugin writes its pool before its
-    reservation, so what was listed before pools and blocks were read has its record there by then.
+    They are left by processes that died between two writes. One that an ADD makes just now looks the same:
+    see :mod:`whereabouts.stores.kube_repair`.
+    """
+    stale = stale_reservations(store, deadline)
+    if not dry_run:
+        delete_reservations(store, stale, deadline)
+    return [name for name, _ in stale]
+
+
+def stale_reservations(store: KubernetesStore, deadline: Deadline) -> list[tuple[str, str]]:
+    """Name and UID of the reservations of addresses that their pod does not hold.
+
+    The Go plugin writes its pool before its reservation, so what was listed before pools are read has its
+    record there by then; ours are made before their records.
     """
     listed = list(Reservations(store.resources).listed(deadline))
     held = {
@@ -121,11 +133,13 @@ def repair_reservations(store: KubernetesStore, deadline: Deadline, *, dry_run: 
         key = keys.of(content)
         for address, owner in allocations_of(key, content, 0).values() if key else ():
             held[key.network_name if key else "", address] = owner.pod_ref
-    stale = list(unaccounted(listed, held))
-    if not dry_run:
-        for name, uid in stale:
-            store.resources.delete(RESERVATIONS, name, deadline, uid=uid)
-    return [name for name, _ in stale]
+    return list(unaccounted(listed, held))
+
+
+def delete_reservations(store: KubernetesStore, named: Iterable[tuple[str, str]], deadline: Deadline) -> None:
+    """Delete reservations by name and UID."""
+    for name, uid in named:
+        store.resources.delete(RESERVATIONS, name, deadline, uid=uid)
 
 
 def _held(store: KubernetesStore, deadline: Deadline) -> Held:
