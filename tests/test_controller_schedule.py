@@ -76,6 +76,15 @@ def test_a_bad_expression_keeps_the_schedule_and_is_told_once() -> None:
     assert not schedule.due(NOON + timedelta(hours=2))
 
 
+def test_a_bad_expression_that_comes_back_is_told_again() -> None:
+    lines: list[str] = []
+    texts: Iterator[str] = iter(["@hourly", "bad", "@hourly", "bad"])
+    schedule = Schedule(lambda: next(texts), Log("error", lines.append), NOON)
+    for minute in range(1, 4):
+        schedule.due(NOON + timedelta(minutes=minute))
+    assert len(lines) == 2
+
+
 def test_a_bad_first_expression_leaves_the_default() -> None:
     assert Schedule(lambda: "bad", SILENT, NOON).next == Cron(DEFAULT).after(NOON)
 

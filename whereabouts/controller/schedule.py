@@ -48,6 +48,7 @@ class Schedule:
         except ConfigError as error:
             return self._stay(str(error))
         if text == self._text:
+            self._fault = ""
             return False
         try:
             cron = Cron(text)
