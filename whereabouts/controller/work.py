@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from threading import Event, Thread
 from time import monotonic
 from traceback import format_exc
@@ -94,8 +95,7 @@ class Work:
             for task in self._tasks:
                 if self._stopping.is_set() or not self._may_go_on():
                     break
-                if task.due():
-                    self._attempt(task.name, task.run)
+                self._attempt(task.name, partial(_when_due, task))
 
     def _attempt(self, name: str, run: Callable[[], None]) -> None:
         try:
@@ -106,3 +106,8 @@ class Work:
         except Exception:
             self._failed(name)
             self._log.error(f"{name}: internal error, please report it: {format_exc()}")
+
+
+def _when_due(task: Task) -> None:
+    if task.due():
+        task.run()
