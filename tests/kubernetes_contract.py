@@ -51,8 +51,8 @@ def fill(store: KubernetesStore, *blocks: str, free: int = 0, first: int = 100_0
         store.write_block(key, previous, Block(key, owners), Deadline(SOON))
 
 
-class KubernetesContract(StoreContract):
-    """The contract of all stores and what follows here."""
+class SeveralStores:
+    """Stores of one cluster, as of several nodes."""
 
     @pytest.fixture
     def stores(self, open_store: OpenStore) -> Iterator[Callable[[int], list[KubernetesStore]]]:
@@ -65,6 +65,10 @@ class KubernetesContract(StoreContract):
         yield several
         for store in opened:
             store.close()
+
+
+class KubernetesContract(SeveralStores, StoreContract):
+    """The contract of all stores and what follows here."""
 
     # -------------------------------------------------------------- requests
 

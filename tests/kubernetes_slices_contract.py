@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import ip_network
 from time import monotonic
 from typing import Any
@@ -21,7 +21,7 @@ from whereabouts.stores.kubernetes import KubernetesStore
 from .api_server import items
 from .kube_requests import recorded
 from .kubernetes_contract import (
-    OpenStore,
+    SeveralStores,
     _lowest,
     _records,
     _run_inside,
@@ -35,20 +35,8 @@ WIDE = sliced("10.0.0.0/16", "/20")
 """A slice has 16 blocks."""
 
 
-class KubernetesSlicesContract(SlicesContract):
+class KubernetesSlicesContract(SeveralStores, SlicesContract):
     """The contract of all stores and what follows here."""
-
-    @pytest.fixture
-    def stores(self, open_store: OpenStore) -> Iterator[Callable[[int], list[KubernetesStore]]]:
-        opened: list[KubernetesStore] = []
-
-        def several(count: int) -> list[KubernetesStore]:
-            opened.extend(open_store() for _ in range(count))
-            return opened[-count:]
-
-        yield several
-        for store in opened:
-            store.close()
 
     # -------------------------------------------------------------- requests
 

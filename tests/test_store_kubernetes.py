@@ -11,6 +11,7 @@ from whereabouts.stores.kubernetes import KubernetesStore
 from .api_double import ApiDouble, api_double
 from .api_server import kubeconfig
 from .kubernetes_contract import KubernetesContract
+from .kubernetes_slices_contract import KubernetesSlicesContract
 
 
 @pytest.fixture
@@ -32,4 +33,8 @@ def steps() -> int:
 
 
 class TestKubernetes(KubernetesContract):
+    pass
+
+
+class TestSlices(KubernetesSlicesContract):
     pass

@@ -23,6 +23,7 @@ from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_server import ADMIN, ApiServer, api_server, items, kubeconfig
 from .kubernetes_contract import KubernetesContract
+from .kubernetes_slices_contract import KubernetesSlicesContract
 from .store_contract import SOON, add, attachment, demand, pod
 
 pytestmark = pytest.mark.apiserver
@@ -46,6 +47,10 @@ def steps() -> int:
 
 
 class TestKubernetesServer(KubernetesContract):
+    pass
+
+
+class TestSlices(KubernetesSlicesContract):
     pass
 
 
