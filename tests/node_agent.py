@@ -39,6 +39,8 @@ class Agent:
         (self.plugin.parent / "whereabouts.socket-path").write_text(f"{self.socket}\n")
         self.program = [str(CONSOLE)]
         """The command line's beginning."""
+        self.environment = {"PATH": os.environ["PATH"], "NODENAME": NODE}
+        """What it is started with."""
         self.lines: list[str] = []
         """What the agent said, since its first start."""
         self.process: subprocess.Popen[str] | None = None
@@ -60,7 +62,7 @@ class Agent:
         command = [*self.program, "agent", "--socket", str(self.socket), "--metrics-port", "0"]
         self.process = subprocess.Popen(
             [*command, "--allow-directory", str(self.directory), *options],
-            env={"PATH": os.environ["PATH"], "NODENAME": NODE},
+            env=self.environment,
             stderr=subprocess.PIPE,
             text=True,
         )

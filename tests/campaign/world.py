@@ -1,0 +1,81 @@
+"""What a world of the campaign is: a store, nodes with agents that use it, and faults that may hit them.
+
+Frame, load and checker know nothing else of a store.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from .fault import Fault
+from .node import AgentNode
+
+
+class Attachment(NamedTuple):
+    """One interface of one sandbox of a pod."""
+
+    node: str
+    network: str
+    """The ``name`` of the CNI network configuration."""
+    pod: str
+    """``namespace/name``."""
+    container_id: str
+    ifname: str
+
+
+class Record(NamedTuple):
+    """An address as it stands in the store, and for whom."""
+
+    address: str
+    """Without a prefix length, in the form of :mod:`ipaddress`."""
+    pod: str
+    container_id: str
+    ifname: str
+
+
+class World(Protocol):
+    """A running world: it was opened with its store and all its agents up.
+
+    All networks of the campaign share one space: an address has one holder, whatever range it is from.
+    """
+
+    @property
+    def name(self) -> str:
+        """``sqlite``, ``etcd`` or ``kubernetes``."""
+
+    @property
+    def nodes(self) -> Sequence[AgentNode]:
+        """Two or more, each with an agent of its own."""
+
+    @property
+    def ipam(self) -> Mapping[str, object]:
+        """The members of ``ipam`` that name the store, for the calls of all nodes.
+
+        They have to be allowed in a network configuration (see :class:`~tests.campaign.node.AgentNode`).
+        One-shot console processes are called with the same.
+        """
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Sentences about faults that this machine cannot make, and why. They are printed."""
+
+    def faults(self) -> Sequence[Fault]:
+        """All that can strike here, the same ones at each call."""
+
+    def repair(self, alive: Sequence[Attachment]) -> None:
+        """Run exactly one repair pass, as an operator would, who knows these attachments as those alive.
+
+        Raises AssertionError with what the operator saw if the pass did not succeed.
+        """
+
+    def records(self) -> Iterator[Record]:
+        """All that is recorded, read from the store itself, by no agent."""
+
+    def damage(self) -> Sequence[str]:
+        """Sentences about what is wrong in the store, leaks aside; it is quiet meanwhile.
+
+        Blocks that cannot be read, halves that disagree, an index that differs from its records, hints by
+        which addresses are left out for good.
+        """
+
+    def close(self) -> None:
+        """End everything that was started, and remove it. Twice is once."""
