@@ -1,4 +1,7 @@
-"""The double and a real API server, one after the other, for tests of what reads the cluster."""
+"""The double and a real API server, one after the other, for tests of what reads the cluster.
+
+The fixtures are every test's; a module that has one of the same name has its own.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +29,25 @@ def opened(which: str) -> Iterator[Server]:
     else:
         with api_double() as double:
             yield double
+
+
+@pytest.fixture(params=BOTH)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with opened(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def namespace(server: Server) -> str:
+    """A namespace of the server that no other test has."""
+    return server.namespace()
+
+
+@pytest.fixture
+def double() -> Iterator[ApiDouble]:
+    """For what cannot be brought about on a real server."""
+    with api_double() as double:
+        yield double
 
 
 @contextmanager

@@ -10,6 +10,9 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.cluster_servers import double as double
+from tests.cluster_servers import namespace as namespace
+from tests.cluster_servers import server as server
 from tests.suites import SUITES
 
 # Time limits of examples would fail on a busy machine, and say nothing about the code.

@@ -3,26 +3,14 @@
 import http.client
 import json
 import ssl
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import pytest
+from .api_double import ApiDouble
+from .api_server import ADMIN, resources
+from .cluster_servers import Server
 
-from .api_double import ApiDouble, api_double
-from .api_server import ADMIN, ApiServer, api_server, resources
-
-Server = ApiDouble | ApiServer
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-
-
-@pytest.fixture(params=["double", pytest.param("server", marks=pytest.mark.apiserver)])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    if request.param == "server":
-        yield api_server()
-    else:
-        with api_double() as double:
-            yield double
 
 
 def watch(server: Server, path: str, accept: str = "application/json", **query: str) -> list[Any]:

@@ -13,23 +13,12 @@ from whereabouts.stores.kube_api import ApiClient
 from whereabouts.stores.kube_events import WARNING, Event
 
 from . import cluster_objects
-from .api_double import ApiDouble, api_double
+from .api_double import ApiDouble
 from .api_double_requests import Asked, Fault
 from .cluster_objects import create_definition, create_node, create_pod
-from .cluster_servers import BOTH, Server, client, opened
+from .cluster_servers import Server, client
 
 LONG = 30.0
-
-
-@pytest.fixture(params=BOTH)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with opened(request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def namespace(server: Server) -> str:
-    return server.namespace()
 
 
 @pytest.fixture
@@ -155,12 +144,6 @@ def wait_for(recorder: EventRecorder, **expected: int) -> None:
 
 
 # ----------------------------------------------- what only the double can be made to do
-
-
-@pytest.fixture
-def double() -> Iterator[ApiDouble]:
-    with api_double() as double:
-        yield double
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from whereabouts.cluster.lease import Lease, own_identity
 from whereabouts.deadline import Deadline
 from whereabouts.stores.kube_api import ApiClient, NotFound, Refused, Request
 
-from .api_double import ApiDouble, api_double
+from .api_double import ApiDouble
 from .api_double_requests import Fault
-from .cluster_servers import BOTH, Server, client, opened
+from .cluster_servers import Server, client
 
 SOON = 30.0
 NAME = "whereabouts-controller"
@@ -28,17 +28,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(params=BOTH)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with opened(request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def namespace(server: Server) -> str:
-    return server.namespace()
 
 
 @pytest.fixture
@@ -233,12 +222,6 @@ def test_keeping_it_tells_when_it_is_had_and_gives_it_back_in_the_end(
 
 
 # ----------------------------------------------- what only the double can be made to do
-
-
-@pytest.fixture
-def double() -> Iterator[ApiDouble]:
-    with api_double() as double:
-        yield double
 
 
 @pytest.fixture

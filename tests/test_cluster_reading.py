@@ -19,7 +19,7 @@ from whereabouts.liveness import Node, Pod
 from whereabouts.stores.kube_access import Access
 from whereabouts.stores.kube_api import ApiClient, NotFound, Refused, Request
 
-from .api_double import ApiDouble, api_double
+from .api_double import ApiDouble
 from .api_double_requests import Asked, Fault
 from .cluster_objects import (
     NETWORK_STATUS,
@@ -33,21 +33,10 @@ from .cluster_objects import (
     set_pod_status,
     set_ready,
 )
-from .cluster_servers import BOTH, Server, client, opened
+from .cluster_servers import Server, client
 
 SOON = 30.0
 _numbers = itertools.count()
-
-
-@pytest.fixture(params=BOTH)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with opened(request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def namespace(server: Server) -> str:
-    return server.namespace()
 
 
 @pytest.fixture
@@ -174,12 +163,6 @@ def test_definitions_come_with_their_configuration(
 
 
 # --------------------------------------------------------------- what goes wrong
-
-
-@pytest.fixture
-def double() -> Iterator[ApiDouble]:
-    with api_double() as double:
-        yield double
 
 
 @pytest.fixture

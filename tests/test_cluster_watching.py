@@ -20,10 +20,10 @@ from whereabouts.log import Log
 from whereabouts.stores import kube_api
 from whereabouts.stores.kube_api import ApiClient
 
-from .api_double import ApiDouble, api_double
+from .api_double import ApiDouble
 from .api_double_requests import Asked, Fault
 from .cluster_objects import annotate, create_definition, create_node, create_pod, delete_node, delete_pod
-from .cluster_servers import BOTH, Server, client, opened
+from .cluster_servers import Server, client
 from .cutting_proxy import CuttingProxy, cutting_proxy
 
 SOON = 30.0
@@ -85,17 +85,6 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(watching, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(kube_api, "FIRST_PAUSE", 0.01)
-
-
-@pytest.fixture(params=BOTH)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with opened(request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def namespace(server: Server) -> str:
-    return server.namespace()
 
 
 @pytest.fixture
@@ -335,12 +324,6 @@ def test_a_list_stops_when_it_is_told(
 
 
 # ------------------------------------------------ what only the double can be made to do
-
-
-@pytest.fixture
-def double() -> Iterator[ApiDouble]:
-    with api_double() as double:
-        yield double
 
 
 @pytest.fixture

@@ -15,17 +15,11 @@ from .cluster_objects import (
     events,
     set_pod_status,
 )
-from .cluster_servers import BOTH, Server, opened
+from .cluster_servers import Server
 from .controller_process import Controller, running, until
 from .live_cluster import RANGE, SOON, Cluster, Given
 
 FREED_WITHIN = 10.0
-
-
-@pytest.fixture(params=BOTH)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with opened(request.param) as server:
-        yield server
 
 
 @pytest.fixture

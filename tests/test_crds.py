@@ -1,14 +1,12 @@
 """The custom resource definitions: what they let in, and what they show."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from .api_double import ApiDouble, api_double
-from .api_server import CRDS, ApiServer, api_server, definition, resources
+from .api_server import CRDS, definition, resources
+from .cluster_servers import Server
 
 NAMES = {
     "addressblocks": ("AddressBlock", "addressblock", "wblock"),
@@ -103,22 +101,7 @@ INVALID: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@contextmanager
-def _double() -> Iterator[ApiDouble]:
-    with api_double() as double:
-        yield double
-
-
-@pytest.fixture(params=["double", pytest.param("server", marks=pytest.mark.apiserver)])
-def server(request: pytest.FixtureRequest) -> Iterator[ApiDouble | ApiServer]:
-    if request.param == "server":
-        yield api_server()
-    else:
-        with _double() as double:
-            yield double
-
-
-def _create(server: ApiDouble | ApiServer, plural: str, content: Any) -> Any:
+def _create(server: Server, plural: str, content: Any) -> Any:
     head = {
         "apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
         "kind": NAMES[plural][0],
@@ -128,7 +111,7 @@ def _create(server: ApiDouble | ApiServer, plural: str, content: Any) -> Any:
     return server.call("POST", path, {**head, **json.loads(json.dumps(content))})
 
 
-def test_what_the_go_plugin_and_we_write_is_let_in(server: ApiDouble | ApiServer) -> None:
+def test_what_the_go_plugin_and_we_write_is_let_in(server: Server) -> None:
     for what, (plural, content) in VALID.items():
         reply = _create(server, plural, content)
         assert reply.status == 201, f"{what}: {reply.body}"
@@ -137,7 +120,7 @@ def test_what_the_go_plugin_and_we_write_is_let_in(server: ApiDouble | ApiServer
                 assert reply.body[part] == value, what
 
 
-def test_what_nobody_could_use_is_refused(server: ApiDouble | ApiServer) -> None:
+def test_what_nobody_could_use_is_refused(server: Server) -> None:
     for what, (plural, content) in INVALID.items():
         assert _create(server, plural, content).status == 422, what
 
