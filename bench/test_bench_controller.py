@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from test_bench_cluster import pod
 
+from bench.test_bench_cluster import pod
 from tests.api_double import ApiDouble, api_double
 from tests.api_server import ADMIN, kubeconfig
 from tests.controller_process import Controller, running, until
