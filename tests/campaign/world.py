@@ -1,6 +1,8 @@
 """What a world of the campaign is: a store, nodes with agents that use it, and faults that may hit them.
 
-Frame, load and checker know nothing else of a store.
+Frame, load and checker know nothing else of a store. Each world has a module of its own, ``<name>_world``,
+with two functions: ``missing() -> str``, what this machine lacks for it (empty: nothing), and
+``open_world() -> World``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
