@@ -11,10 +11,10 @@ COMPILED := setup.py $(wildcard whereabouts/*.pyx whereabouts/*.pxd whereabouts/
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench docs dist image kind kind-clean clean
+.PHONY: help run test lint bench bench-report docs dist image kind kind-clean clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 run: $(VENV)/.built ## show the plugin at work on the embedded store
 	$(BIN)/python examples/tour.py
@@ -28,8 +28,13 @@ lint: $(VENV)/.built $(VENV)/.has-dev ## check style and types
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint whereabouts # looks for pycodestyle on PATH
 
-bench: $(VENV)/.built $(VENV)/.has-bench ## measure, beside the alternatives
-	$(BIN)/python -m pytest bench
+bench: $(VENV)/.built $(VENV)/.has-bench ## measure, beside the alternatives, in ten minutes
+	$(BIN)/python -m pytest bench -m "not long"
+
+bench-report: $(VENV)/.built $(VENV)/.has-bench ## measure all, and write docs/results.md and its plots
+	mkdir -p build/bench
+	$(BIN)/python -m pytest bench --benchmark-json=build/bench/results.json
+	$(BIN)/python -m bench.report build/bench/results.json
 
 docs: $(VENV)/.has-docs ## build the documentation into build/docs; a warning is an error
 	$(BIN)/python -m sphinx --quiet --fresh-env --write-all --fail-on-warning --keep-going docs build/docs

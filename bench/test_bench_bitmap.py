@@ -2,7 +2,7 @@
 
 pyroaring and intbitset hold the free offsets, as they find the lowest member best; bitarray holds the used
 ones; ``set and scan`` is the Go plugin's way, a set of the used ones and a walk from the lowest. ``bare
-call`` is a compiled method that does nothing. ``bytes`` in the extra columns is the memory of the set, for
+call`` is a compiled method that does nothing. A round is 200 operations. Bytes are the memory of the set, for
 pyroaring, which does not tell it, the size of what it serialises.
 """
 
@@ -10,7 +10,7 @@ import random
 import sys
 from bisect import bisect_left
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import repeat
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -28,7 +28,8 @@ SIZES = [8, 12, 16, 20, 24]
 PEERS = ["whereabouts", "pyroaring", "bitarray", "intbitset", "set and scan"]
 SCANNED = 12  # bits beyond which a walk from the lowest offset takes milliseconds
 OPERATIONS = 200
-SECONDS = 0.4
+SECONDS = 0.1
+"""What the rounds of one entry may take together."""
 
 
 class Engine(NamedTuple):
@@ -42,7 +43,7 @@ class Engine(NamedTuple):
     bytes: int
 
 
-@cache
+@lru_cache(maxsize=4)
 def used_bits(bits: int, used: float, pattern: str) -> "np.ndarray[Any, np.dtype[np.bool_]]":
     """The used offsets as booleans: the lowest ones, or any."""
     mask = np.zeros(1 << bits, bool)
@@ -177,15 +178,21 @@ def measure(benchmark: BenchmarkFixture, entry: str, group: str, run: Callable[[
     benchmark.pedantic(run, rounds=rounds, iterations=1)  # type: ignore[no-untyped-call]
 
 
-def skip_slow(entry: str, bits: int) -> None:
-    if entry == "set and scan" and bits > SCANNED:
-        pytest.skip(f"a walk over 2^{bits} offsets takes too long")
+def sizes_and(*entries: str, long: tuple[int, ...] = ()) -> pytest.MarkDecorator:
+    """Every entry with every size that it can do in a moment; sets of ``long`` sizes take a while to make."""
+    return pytest.mark.parametrize(
+        ("bits", "entry"),
+        [
+            pytest.param(bits, entry, marks=[pytest.mark.long] * (bits in long))
+            for bits in SIZES
+            for entry in entries
+            if bits <= SCANNED or entry != "set and scan"
+        ],
+    )
 
 
-@pytest.mark.parametrize("entry", [*PEERS, "bare call"])
-@pytest.mark.parametrize("bits", SIZES)
+@sizes_and(*PEERS, "bare call")
 def test_lowest_free(benchmark: BenchmarkFixture, entry: str, bits: int) -> None:
-    skip_slow(entry, bits)
     if entry == "bare call":
         lowest, size = (1).bit_length, 0
     else:
@@ -200,15 +207,13 @@ def test_lowest_free(benchmark: BenchmarkFixture, entry: str, bits: int) -> None
     measure(benchmark, entry, f"lowest free, the last of 2^{bits}", run, size)
 
 
-@pytest.mark.parametrize("entry", PEERS)
+@sizes_and(*PEERS, long=(24,))
 @pytest.mark.parametrize("used", [0.9, 0.99])
 @pytest.mark.parametrize("pattern", ["dense", "random"])
-@pytest.mark.parametrize("bits", SIZES)
 def test_release_and_allocate(
     benchmark: BenchmarkFixture, entry: str, bits: int, pattern: str, used: float
 ) -> None:
     """Each time any used offset comes back, and the lowest free one is given."""
-    skip_slow(entry, bits)
     mask = used_bits(bits, used, pattern)
     engine = ENGINES[entry](mask)
     leases = random.Random(bits).choices(np.flatnonzero(mask).tolist(), k=OPERATIONS)
@@ -218,14 +223,12 @@ def test_release_and_allocate(
     measure(benchmark, entry, f"release + allocate, 2^{bits}, {used:.0%} {pattern}", run, engine.bytes)
 
 
-@pytest.mark.parametrize("entry", PEERS)
+@sizes_and(*PEERS, long=(24,))
 @pytest.mark.parametrize("pattern", ["dense", "random"])
-@pytest.mark.parametrize("bits", SIZES)
 def test_release_many_then_allocate_as_many(
     benchmark: BenchmarkFixture, entry: str, bits: int, pattern: str
 ) -> None:
     """What came back is not what is given next: no engine gets by with remembering the last one."""
-    skip_slow(entry, bits)
     mask = used_bits(bits, 0.9, pattern)
     engine = ENGINES[entry](mask)
     leases = list(dict.fromkeys(random.Random(bits).choices(np.flatnonzero(mask).tolist(), k=OPERATIONS)))

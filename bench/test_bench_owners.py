@@ -8,6 +8,8 @@ from whereabouts.owners import Owner, pack, unpack
 
 BLOCKS = {"pods of one deployment": typical(240), "pods of sixty deployments": pods_of_a_cluster(240)}
 
+pytestmark = pytest.mark.benchmark(max_time=0.5)
+
 
 @pytest.mark.parametrize("owners", BLOCKS.values(), ids=BLOCKS)
 def test_pack(benchmark: BenchmarkFixture, owners: list[Owner]) -> None:
