@@ -10,6 +10,8 @@ import itertools
 import json
 import os
 import shutil
+import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -75,7 +77,7 @@ class ApiServer:
         self.port = free_port()
         self.server = f"https://{LOOPBACK}:{self.port}"
         self.authority = str(self.folder / "certs" / "apiserver.crt")
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._names = itertools.count()
         self._tls: ssl.SSLContext | None = None
         try:
@@ -91,38 +93,52 @@ class ApiServer:
             ["openssl", "genrsa", "-out", folder / "sa.key", "2048"], check=True, capture_output=True
         )
         (folder / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n{PLAIN},plain,plain\n')
-        socket = f"unix://{folder}/etcd.sock"
-        self._spawn(
-            "etcd",
-            "--data-dir=etcd",
-            "--unsafe-no-fsync",
-            f"--listen-client-urls={socket}",
-            "--advertise-client-urls=http://localhost:2379",
-            f"--listen-peer-urls=unix://{folder}/peer.sock",
-        )
-        self._until((folder / "etcd.sock").exists)
-        self._spawn(
-            "kube-apiserver",
-            f"--etcd-servers={socket}",
-            f"--bind-address={LOOPBACK}",
-            f"--secure-port={self.port}",
-            "--cert-dir=certs",
-            "--service-account-issuer=https://localhost",
-            "--service-account-key-file=sa.key",
-            "--service-account-signing-key-file=sa.key",
-            "--token-auth-file=tokens.csv",
-            "--authorization-mode=RBAC",
-            "--disable-admission-plugins=ServiceAccount",
-            "--service-cluster-ip-range=10.0.0.0/24",
-            f"--advertise-address={LOOPBACK}",
-            "--endpoint-reconciler-type=none",
-        )
+        self.revive()
+
+    def revive(self) -> None:
+        """Start what does not run, on the data and the port that there are; wait until all is ready."""
+        path = self.folder / "etcd.sock"
+        self._processes = {name: one for name, one in self._processes.items() if one.poll() is None}
+        if "etcd" not in self._processes:
+            self._spawn(
+                "etcd",
+                "--data-dir=etcd",
+                "--unsafe-no-fsync",
+                f"--listen-client-urls=unix://{path}",
+                "--advertise-client-urls=http://localhost:2379",
+                f"--listen-peer-urls=unix://{self.folder}/peer.sock",
+            )
+        self._until(lambda: _accepts(path))
+        if "kube-apiserver" not in self._processes:
+            self._spawn(
+                "kube-apiserver",
+                f"--etcd-servers=unix://{path}",
+                f"--bind-address={LOOPBACK}",
+                f"--secure-port={self.port}",
+                "--cert-dir=certs",
+                "--service-account-issuer=https://localhost",
+                "--service-account-key-file=sa.key",
+                "--service-account-signing-key-file=sa.key",
+                "--token-auth-file=tokens.csv",
+                "--authorization-mode=RBAC",
+                "--disable-admission-plugins=ServiceAccount",
+                "--service-cluster-ip-range=10.0.0.0/24",
+                f"--advertise-address={LOOPBACK}",
+                "--endpoint-reconciler-type=none",
+            )
         self._until(lambda: Path(self.authority).exists() and self.call("GET", "/readyz").status == 200)
 
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to ``etcd`` or ``kube-apiserver``; after SIGKILL it is gone."""
+        process = self._processes[name]
+        process.send_signal(number)
+        if number == signal.SIGKILL:
+            process.wait()
+
     def _spawn(self, name: str, *options: str) -> None:
-        with open(self.folder / f"{name}.log", "wb") as log:
-            self._processes.append(
-                subprocess.Popen([program(name), *options], stdout=log, stderr=log, cwd=self.folder)
+        with open(self.folder / f"{name}.log", "ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [program(name), *options], stdout=log, stderr=log, cwd=self.folder
             )
 
     def _until(self, holds: Any) -> None:
@@ -133,7 +149,7 @@ class ApiServer:
                     return
             except (OSError, http.client.HTTPException):
                 pass
-            ended = [process.args for process in self._processes if process.poll() is not None]
+            ended = [process.args for process in self._processes.values() if process.poll() is not None]
             if ended or time.monotonic() > end:
                 logs = "\n".join(path.read_text()[-2000:] for path in self.folder.glob("*.log"))
                 raise AssertionError(f"the API server did not start ({ended} ended):\n{logs}")
@@ -153,8 +169,14 @@ class ApiServer:
             collection = f"/apis/{group}/{version}/{plural}"
             self._until(lambda path=collection: self.call("GET", path).status == 200)
 
+    @property
+    def pids(self) -> list[int]:
+        """The process IDs of etcd and of the API server, whose CPU time benchmarks read."""
+        return [process.pid for process in self._processes.values()]
+
     def stop(self) -> None:
-        for process in reversed(self._processes):
+        for process in reversed(self._processes.values()):
+            process.send_signal(signal.SIGCONT)
             process.terminate()
             try:
                 process.wait(10)
@@ -210,6 +232,12 @@ def api_server() -> ApiServer:
     server = ApiServer()
     atexit.register(server.stop)
     return server
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+    return True
 
 
 def resources(namespace: str, plural: str, name: str = "") -> str:

@@ -3,8 +3,11 @@
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+_CONNECT_SECONDS = 2.0
 
 
 class CuttingProxy:
@@ -19,6 +22,9 @@ class CuttingProxy:
         self._open = True
         self._flowing = threading.Event()
         self._flowing.set()
+        self.delay = 0.0
+        """Seconds that each piece is held up, in either direction."""
+        self._share: float | None = None
         self.accepted = 0
         """Connections since the start."""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -38,8 +44,18 @@ class CuttingProxy:
         self._open = False
         self.cut()
 
+    def lose(self, share: float) -> None:
+        """Cut each connection when the server next says something on it, of which only ``share`` arrives.
+
+        So it goes with connections that come, too, until :meth:`serve`.
+        """
+        self._share = share
+
     def serve(self) -> None:
+        """Do nothing but hand on, without delay."""
         self._open = True
+        self._share = None
+        self.delay = 0.0
         self._flowing.set()
 
     def hold(self) -> None:
@@ -61,12 +77,24 @@ class CuttingProxy:
             if not self._open:
                 client.close()
                 continue
-            server = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=_CONNECT_SECONDS)
+                server.settimeout(None)
+            except OSError:
+                client.close()
+                continue
             with self._lock:
                 self._pairs.append((client, server))
             threading.Thread(target=self._hand_on, args=(client, server), daemon=True).start()
 
     def _hand_on(self, client: socket.socket, server: socket.socket) -> None:
+        try:
+            self._exchange(client, server)
+        finally:
+            with self._lock:
+                self._pairs = [pair for pair in self._pairs if pair[0] is not client]
+
+    def _exchange(self, client: socket.socket, server: socket.socket) -> None:
         with client, server, selectors.DefaultSelector() as selector, suppress(OSError):
             selector.register(client, selectors.EVENT_READ, server)
             selector.register(server, selectors.EVENT_READ, client)
@@ -76,6 +104,10 @@ class CuttingProxy:
                     assert isinstance(key.fileobj, socket.socket)
                     piece = key.fileobj.recv(1 << 16)
                     if not piece:
+                        return
+                    time.sleep(self.delay)
+                    if key.fileobj is server and self._share is not None:
+                        client.sendall(piece[: int(len(piece) * self._share)])
                         return
                     key.data.sendall(piece)
 

@@ -123,6 +123,11 @@ class EtcdServer:
             self.process.wait()
             self.process = None
 
+    def signal(self, number: int) -> None:
+        """Send a signal to its process, if it has one."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
     def call(self, path: str, message: object = None, token: str = "") -> Any:
         """Send a request to the JSON gateway, the way these tests talk to the server themselves."""
         connection = HTTPConnection(LOOPBACK, self._port, timeout=10)
