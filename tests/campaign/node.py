@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ class AgentNode:
         self._options = [*(word for path in allow for word in ("--allow-directory", str(path))), *options]
         self.kill_share = 0.0
         """Of how many calls the caller dies, and kills the plugin; set by faults, read by the load."""
+        self._leaving: subprocess.Popen[str] | None = None
 
     @property
     def plugin(self) -> Path:
@@ -56,14 +58,12 @@ class AgentNode:
         if self.up:
             self.agent.close()
 
-    def drain(self) -> None:
-        """SIGTERM the agent, if it is up; it answers what it has. :meth:`await_end` waits for it."""
+    def drain(self) -> subprocess.Popen[str] | None:
+        """SIGTERM the agent, if it is up; it answers what it has, and ends. The process, to wait for."""
+        process = self.agent.process
         self._signal(signal.SIGTERM)
-
-    def await_end(self) -> None:
-        """Wait for the end of an agent that drains."""
-        if self.up:
-            self.agent.wait()
+        self._leaving = process
+        return process
 
     def stop(self) -> None:
         """SIGSTOP the agent, if it is up."""
@@ -81,7 +81,7 @@ class AgentNode:
     def ended_by_itself(self) -> str:
         """Why its agent, which should run, does not; empty where it does, or where it was taken away."""
         process = self.agent.process
-        if process is None or process.poll() is None:
+        if process is None or process is self._leaving or process.poll() is None:
             return ""
         said = "\n".join(self.agent.lines[-20:])
         return f"the agent of {self.name} ended by itself with status {process.returncode}:\n{said}"

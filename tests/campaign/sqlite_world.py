@@ -1,0 +1,218 @@
+"""A machine with one embedded store that several agents and one-shot processes share."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from whereabouts.block import Block, BlockDamaged, BlockKey, Space
+
+from ..cni_calls import CONSOLE, LONG
+from . import process_faults as faults
+from .clock import Clock, build_clock
+from .fault import Fault
+from .networks import NETWORKS
+from .node import AgentNode
+from .world import Attachment, Record
+
+NODES = ("node-a", "node-b", "node-c")
+DISK = "16m"
+"""The file system of the database: enough for what the load keeps, and little enough to fill at once."""
+
+
+def missing() -> str:
+    """What this machine lacks: nothing, for the world as such."""
+    return ""
+
+
+def open_world() -> "SqliteWorld":
+    """A running world with an empty store."""
+    world = SqliteWorld()
+    try:
+        world.start()
+    except BaseException:
+        world.close()
+        raise
+    return world
+
+
+class SqliteWorld:
+    """See :class:`~tests.campaign.world.World`."""
+
+    name = "sqlite"
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="wbf-"))
+        self._directory.chmod(0o755)
+        self._disk = self._directory / "disk"
+        self._disk.mkdir()
+        self.left_out: list[str] = []
+        self._is_small = self._mount()
+        self.database = self._disk / "whereabouts.db"
+        self.ipam: Mapping[str, object] = {"local": {"path": str(self.database)}}
+        library = build_clock(self._directory)
+        if library is None:
+            self.left_out.append("clock jumped: no C compiler")
+        self._clocks: list[Clock] = []
+        self.nodes = [self._node(name, library) for name in NODES]
+        self._faults = self._make_faults()
+
+    def _mount(self) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(self._disk)]
+        if os.geteuid() != 0:
+            self.left_out.append("disk full: root mounts the small file system, and this is not root")
+            return False
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            self.left_out.append(f"disk full: no file system can be mounted here: {made.stderr.strip()}")
+        return made.returncode == 0
+
+    def _node(self, name: str, library: Path | None) -> AgentNode:
+        node = AgentNode(name, self._directory / name, allow=[self._disk])
+        if library is not None:
+            clock = Clock(node.directory / "clock", library)
+            node.agent.environment |= clock.environment
+            self._clocks.append(clock)
+        return node
+
+    def _make_faults(self) -> list[Fault]:
+        made: list[Fault] = [
+            faults.AgentKilled(self.nodes),
+            faults.AgentStopped(self.nodes),
+            faults.AgentStoppedLong(self.nodes),
+            faults.AgentDrained(self.nodes),
+            faults.PluginsKilled(self.nodes),
+            faults.write_locked(self.database),
+            faults.snapshot_held(self.database),
+        ]
+        if self._clocks:
+            made.append(faults.ClockJumped(self._clocks))
+        if self._is_small:
+            made.append(faults.DiskFull(self._disk, lambda: faults.truncate_log(self.database)))
+        return made
+
+    def start(self) -> None:
+        """Start the agents."""
+        for node in self.nodes:
+            node.start()
+
+    def faults(self) -> Sequence[Fault]:
+        return self._faults
+
+    # ---------------------------------------------------------------- the operator
+
+    def repair(self, alive: Sequence[Attachment]) -> None:
+        """``whereabouts reconcile`` with a list, or a GC call for each node and network.
+
+        A list speaks of what was recorded before it was made. That cannot be told of records whose agent's
+        clock was ahead: where there are such, the runtimes' GC it is.
+        """
+        if self._clocks:
+            self._collect(alive)
+        else:
+            self._reconcile(alive)
+
+    def _collect(self, alive: Sequence[Attachment]) -> None:
+        for node in self.nodes:
+            for network in NETWORKS:
+                valid = [one for one in alive if (one.node, one.network) == (node.name, network.name)]
+                attachments = [{"containerID": one.container_id, "ifname": one.ifname} for one in valid]
+                members = {"cniVersion": "1.1.0", "cni.dev/valid-attachments": attachments}
+                configuration = network.configuration(self.ipam, **members)
+                run = subprocess.run(
+                    [node.plugin],
+                    input=json.dumps(configuration).encode(),
+                    env={"CNI_COMMAND": "GC", "CNI_PATH": "/opt/cni/bin"},
+                    capture_output=True,
+                    timeout=LONG,
+                    check=False,
+                )
+                assert run.returncode == 0, f"GC of {network.name} on {node.name}: {run.stdout!r}"
+
+    def _reconcile(self, alive: Sequence[Attachment]) -> None:
+        listed = [{"containerID": one.container_id, "ifname": one.ifname} for one in alive]
+        path = self._directory / "attachments.json"
+        path.write_text(json.dumps(listed))
+        said = self._operate(
+            "reconcile", "--all-nodes", "--grace", "0", "--allow-empty", "--valid-attachments", str(path)
+        )
+        assert said.returncode == 0, f"whereabouts reconcile: {said.stderr}"
+
+    def _operate(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [CONSOLE, *words, "--local", self.database]
+        return subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
+
+    # ------------------------------------------------------------- what is recorded
+
+    def records(self) -> Iterator[Record]:
+        for block in self._blocks([]):
+            for offset, owner in block:
+                address = str(block.key.address(offset))
+                yield Record(address, owner.pod_ref, owner.container_id, owner.ifname)
+
+    def _blocks(self, damaged: list[str]) -> Iterator[Block]:
+        """All blocks that can be read; sentences about the others go to ``damaged``."""
+        query = "SELECT network_name, own_range, version, base, bitmap, owners, allocated FROM blocks"
+        if not self.database.exists():
+            return
+        for network, own, version, base, bitmap, owners, allocated in self._read(query):
+            key = BlockKey(Space(network, own), version, int.from_bytes(base))
+            try:
+                block = Block.from_halves(key, bitmap, owners)
+            except BlockDamaged as error:
+                damaged.append(str(error))
+                continue
+            if len(block) != allocated:
+                damaged.append(f"block {key.name} counts {allocated} addresses, and has {len(block)}")
+            yield block
+
+    def _read(self, query: str) -> list[Any]:
+        with closing(sqlite3.connect(self.database, timeout=LONG)) as connection:
+            return connection.execute(query).fetchall()
+
+    def damage(self) -> Sequence[str]:
+        damaged: list[str] = []
+        list(self._blocks(damaged))
+        damaged += [f"SQLite: {text}" for (text,) in self._read("PRAGMA integrity_check") if text != "ok"]
+        return [*damaged, *self._index(), *self._problems()]
+
+    def _index(self) -> Iterator[str]:
+        """What the table of records has other than the blocks."""
+        query = "SELECT name, offset, pod_ref, container_id, ifname FROM records JOIN blocks ON blocks.rowid = block"
+        listed = set(self._read(query))
+        stored = {
+            (block.key.name, offset, owner.pod_ref, owner.container_id, owner.ifname)
+            for block in self._blocks([])
+            for offset, owner in block
+        }
+        for row in listed ^ stored:
+            yield f"{row} stands in {'the index' if row in listed else 'a block'} only"
+
+    def _problems(self) -> Iterator[str]:
+        """What ``whereabouts check`` finds."""
+        options: list[str] = []
+        for network in NETWORKS:
+            path = self._directory / f"{network.name}.json"
+            path.write_text(json.dumps(network.configuration(self.ipam)))
+            options += ["--netconf", str(path)]
+        said = self._operate("check", *options, "-o", "json")
+        if said.returncode not in (0, 1):
+            yield f"whereabouts check: status {said.returncode}: {said.stderr}"
+            return
+        for finding in json.loads(said.stdout)["findings"]:
+            if finding["severity"] != "harmless":
+                yield f"whereabouts check: {finding['kind']}: {finding['message']}"
+
+    def close(self) -> None:
+        for fault in self._faults:
+            fault.heal()
+        for node in self.nodes:
+            node.close()
+        subprocess.run(["umount", "--lazy", self._disk], capture_output=True, check=False)
+        shutil.rmtree(self._directory, ignore_errors=True)
