@@ -9,8 +9,8 @@ from typing import NamedTuple
 from .world import Attachment
 
 ADD, DELETE, CHECK, COLLECT = "ADD", "DEL", "CHECK", "GC"
-GONE = "GONE"
-"""No call: from here on the sandbox is gone, and nobody will tell (its node crashed, say)."""
+ENDS = "ENDS"
+"""No call: from here on nobody uses the interface any more. DELs follow, or none where a node crashed."""
 
 
 class Entry(NamedTuple):

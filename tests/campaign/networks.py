@@ -60,11 +60,11 @@ class Network(NamedTuple):
         return {"cniVersion": "1.0.0", "name": self.name, "type": "macvlan", "ipam": own, **members}
 
 
-WIDE = Network("wide", (Span("10.10.0.0/20"),), 3.0)
-DUAL = Network("dual", (Span("10.20.0.0/22"), Span("fd00:20::/112")), 2.0)
+WIDE = Network("wide", (Span("10.10.0.0/20"),), 2.0)
+DUAL = Network("dual", (Span("10.20.0.0/22"), Span("fd00:20::/112")), 1.5)
 OVERLAPPING = Network("overlapping", (Span("10.10.0.0/22", "10.10.0.40", "10.10.1.90"),), 1.0)
 """In the blocks of the wide one."""
-TIGHT = Network("tight", (Span("10.30.0.0/26", excludes=("10.30.0.8/30", "10.30.0.40/32")),), 1.5)
+TIGHT = Network("tight", (Span("10.30.0.0/26", excludes=("10.30.0.8/30", "10.30.0.40/32")),), 2.0)
 """Nearly full or full most of the time."""
 SPARSE = Network(
     "sparse",
@@ -72,15 +72,15 @@ SPARSE = Network(
         Span(
             "10.40.0.0/21",
             excludes=tuple(
-                f"10.40.{block}.{low}/{bits}"
-                for block in range(8)
-                for low, bits in ((16, 28), (32, 27), (64, 26), (128, 25))
+                f"10.40.{third}.{rest}"
+                for third in range(8)
+                for rest in ("16/28", "32/27", "64/26", "128/25")
             ),
         ),
     ),
-    2.0,
+    3.5,
 )
-"""Fifteen or so addresses in each of eight blocks: blocks are exhausted and freed all the time."""
+"""Fifteen addresses in each of eight blocks: blocks are exhausted, and have room again, all the time."""
 THREE = Network(
     "three", (Span("10.50.0.0/24"), Span("10.10.8.0/22"), Span("fd00:50::/120", "fd00:50::10")), 0.5
 )

@@ -19,7 +19,7 @@ from .clock import Clock, build_clock
 from .fault import Fault
 from .networks import NETWORKS
 from .node import AgentNode
-from .world import Attachment, Record
+from .world import Attachment, Record, WithoutPods
 
 NODES = ("node-a", "node-b", "node-c")
 DISK = "16m"
@@ -42,7 +42,7 @@ def open_world() -> "SqliteWorld":
     return world
 
 
-class SqliteWorld:
+class SqliteWorld(WithoutPods):
     """See :class:`~tests.campaign.world.World`."""
 
     name = "sqlite"
@@ -145,7 +145,7 @@ class SqliteWorld:
         assert said.returncode == 0, f"whereabouts reconcile: {said.stderr}"
 
     def _operate(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [CONSOLE, *words, "--local", self.database]
+        command = [str(CONSOLE), *words, "--local", str(self.database)]
         return subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
 
     # ------------------------------------------------------------- what is recorded

@@ -63,6 +63,18 @@ class World(Protocol):
     def faults(self) -> Sequence[Fault]:
         """All that can strike here, the same ones at each call."""
 
+    def pod_begins(self, node: str, pod: str) -> str:
+        """Before a pod's first ADD: make it known. Its UID, for CNI_ARGS; empty where there is none.
+
+        A name that has ended may begin again, on any node.
+        """
+
+    def attached(self, attachment: Attachment, addresses: Sequence[str]) -> None:
+        """After an ADD that succeeded: these are the addresses of the interface."""
+
+    def pod_ends(self, node: str, pod: str) -> None:
+        """When the pod is deleted, before the first DEL, or when it is gone without one."""
+
     def repair(self, alive: Sequence[Attachment]) -> None:
         """Run exactly one repair pass, as an operator would, who knows these attachments as those alive.
 
@@ -81,3 +93,16 @@ class World(Protocol):
 
     def close(self) -> None:
         """End everything that was started, and remove it. Twice is once."""
+
+
+class WithoutPods:
+    """Part of a world in which nobody asks which pods there are."""
+
+    def pod_begins(self, node: str, pod: str) -> str:
+        return ""
+
+    def attached(self, attachment: Attachment, addresses: Sequence[str]) -> None:
+        pass
+
+    def pod_ends(self, node: str, pod: str) -> None:
+        pass
