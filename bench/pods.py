@@ -14,9 +14,12 @@ IN_A_BLOCK = BLOCK_SIZE - 1
 """Addresses of a block that are given: not the one that ends in .0."""
 
 
-def holder(number: int, *, nodes: int = NODES) -> Owner:
-    """An owner with the names and digests of a real pod: nothing in it repeats but node and network."""
-    digest = hashlib.sha256(str(number).encode()).hexdigest()
+def holder(number: int, *, nodes: int = NODES, cluster: str = "") -> Owner:
+    """An owner with the names and digests of a real pod: nothing in it repeats but node and network.
+
+    Of each ``number`` another one; ``cluster`` makes those of one place others than those of another.
+    """
+    digest = hashlib.sha256(f"{cluster}{number}".encode()).hexdigest()
     uid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
     return Owner(
         f"team-a/web-{digest[:10]}-{digest[10:15]}",
@@ -50,7 +53,8 @@ class Filled(NamedTuple):
 
     def owner(self, number: int) -> Owner:
         """Who has the address that was given after ``number`` others."""
-        return holder(number, nodes=self.nodes)._replace(range=str(self.range.network))
+        text = str(self.range.network)
+        return holder(number, nodes=self.nodes, cluster=f"{self.network_name} {text} ")._replace(range=text)
 
     def pool(self) -> Pool:
         """Its pool, which calls the full blocks exhausted."""
