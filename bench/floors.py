@@ -1,4 +1,4 @@
-"""Floors: the least that a call has to do. Nothing that does it can be faster on this machine.
+"""Floors: the least that a call has to do, by which its time on this machine is judged.
 
 Each is a callable that does it once. Writes carry a block of as many addresses as the calls beside them
 have, and are conditional on nobody else having written, as all writes of addresses are.
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.execution import execute
-from bench.turns import Run
 from tests.store_contract import SOON, block_with
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.deadline import Deadline
@@ -33,18 +32,13 @@ def block_of(used: int) -> Block:
 
 
 def empty_process() -> None:
-    """The least that a plugin of any language is: a process that ends."""
+    """A process that ends, linked with the C library as usual: a program without it starts sooner."""
     execute("/bin/true")
 
 
 def empty_interpreter() -> None:
-    """The least that a plugin in Python is."""
+    """A process in Python that ends."""
     execute(sys.executable, "-c", "pass")
-
-
-def process_floors() -> dict[str, Run]:
-    """By the names they have in tables."""
-    return {"empty process": empty_process, "python3 -c pass": empty_interpreter}
 
 
 class Fsync:

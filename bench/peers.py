@@ -31,6 +31,8 @@ _OF_GO: Mapping[str, Any] = {
     "type": "whereabouts",
     "range": "{range}",
     "kubernetes": {"kubeconfig": "{kubeconfig}"},
+    # It does not go without a flat file, and a kubeconfig has none of its keys.
+    "configuration_path": "{kubeconfig}",
     "log_level": "error",
     "log_file": "{directory}/log",
 }

@@ -1,172 +1,180 @@
-"""Whole CNI calls, from the start of the plugin's process to its end, beside what they cannot be faster than.
+"""Single calls, whole: from the start of the plugin's process to its end
 
-What is compared takes turns in one run, so that whatever else the machine does hits all alike. The store
-lies on a disk, its commits are synced. ``beside`` in the extra columns has the others' medians in seconds.
+Programs are executed as a container runtime does: by posix_spawn, with the network's configuration as stdin
+and the result read from stdout. Each call is beside what it cannot be faster than, and beside other plugins
+where they are present; all take turns. ADD gives the next address of a range that has given 100 (another
+plugin's: as many as it gives in two seconds), and DEL takes it back, so that the range stays as full as it
+is. ``agent`` is the native plugin with the agent of the node, ``one-shot`` the console script, a process that
+does it all.
 """
 
-import os
-import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
-from itertools import count
 from pathlib import Path
-from statistics import median
-from time import perf_counter
+from typing import NamedTuple
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.cni_calls import CONSOLE, Runtime
+from bench import datastores
+from bench.calls import Calls
+from bench.datastores import KUBERNETES, Datastore, Place, datastore
+from bench.execution import execute
+from bench.floors import empty_interpreter, empty_process
+from bench.peers import Peer, present
+from bench.turns import Run, take_turns
+from tests.cni_calls import CONSOLE
 from tests.node_agent import Agent, agent_in_a_directory
-from tests.store_contract import SOON, add, demand, pod
-from tests.suites import find_program
-from whereabouts.block import BlockKey, Space
-from whereabouts.changes import assign
-from whereabouts.deadline import Deadline
-from whereabouts.stores.sqlite import SqliteStore
+from tests.slices_contract import give_slices, sliced
+from tests.store_contract import add, demand, pod
+from whereabouts.allocator import Demand
 
-ROUNDS = 100
 ALLOCATED = 100
 """Addresses of the block that were given before."""
-RANGE = "10.0.0.0/16"
-Run = Callable[[], None]
+PEER_SECONDS = 2.0
+"""For which other plugins may take to give as many."""
+RANGE, SECOND_RANGE, SLICE = "10.0.0.0/16", "fd00::/64", "/20"
+ROUNDS = {"agent": 60, "one-shot": 20}
+PATIENCE = {"agent": 5.0, "one-shot": 2.0}
+AT_MOST = {KUBERNETES: {"bare PUT": 2.0}}
+"""What is promised of an ADD by the agent: not more than so many times that."""
 
 
-def start(program: str | Path, *arguments: str, environment: dict[str, str], stdin: str = os.devnull) -> None:
-    """Start a program and wait for its end, which has to be a success; nothing else is done in between."""
-    files = [
-        (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-    ]
-    started = os.posix_spawn(program, [str(program), *arguments], environment, file_actions=files)
-    _, status = os.waitpid(started, 0)
-    assert status == 0
-
-
-def take_turns(benchmark: BenchmarkFixture, run: Run, beside: dict[str, Run]) -> None:
-    """Measure ``run`` with the fixture, and the others once before each of its rounds."""
-    seconds: dict[str, list[float]] = {name: [] for name in beside}
-
-    def others() -> None:
-        for name, other in beside.items():
-            begun = perf_counter()
-            other()
-            seconds[name].append(perf_counter() - begun)
-
-    run()
-    benchmark.pedantic(run, setup=others, rounds=ROUNDS)  # type: ignore[no-untyped-call]
-    benchmark.extra_info["beside"] = {name: median(taken) for name, taken in seconds.items()}
-
-
-class Calls:
-    """ADDs of ever new pods on one network, whose configuration lies in a file."""
-
-    def __init__(self, runtime: Runtime, directory: Path) -> None:
-        self._runtime = runtime
-        self._stdin = str(directory / "config.json")
-        self._numbers = count()
-        self.added: list[str] = []
-        Path(self._stdin).write_bytes(runtime.config())
-
-    def add(self) -> None:
-        pod = f"pod-{next(self._numbers)}"
-        self._call("ADD", pod)
-        self.added.append(pod)
-
-    def delete(self) -> None:
-        self._call("DEL", self.added.pop())
-
-    def _call(self, command: str, pod: str) -> None:
-        environment = self._runtime.environment(command, pod)
-        start(self._runtime.program, environment=environment, stdin=self._stdin)
-
-
-class BareCommit:
-    """Writes of one block, each with one owner more, as an ADD makes them."""
-
-    def __init__(self, path: Path) -> None:
-        self._store = SqliteStore(str(path), Deadline(SOON))
-        for number in range(ALLOCATED):
-            add(self._store, demand(RANGE), pod(number))
-        self._key = BlockKey.of(Space(), ip_address("10.0.0.0"))
-        self._stored = self._store.read_block(self._key, Deadline(SOON))
-        self._numbers = count(ALLOCATED)
-
-    def write(self) -> None:
-        assert self._stored is not None
-        owner = pod(next(self._numbers))
-        fuller, given = assign(owner._replace(range=RANGE), [(0, 1)])(self._stored.trusted())
-        assert given is not None
-        self._stored = self._store.write_block(self._key, self._stored, fuller, Deadline(SOON))
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def agent() -> Iterator[Agent]:
     with agent_in_a_directory() as agent:
         agent.start()
         yield agent
 
 
-def network(program: Path, directory: Path) -> Calls:
-    """A network whose range has given ``ALLOCATED`` addresses."""
-    directory.mkdir(exist_ok=True)
-    local = {"path": str(directory / "w.db")}
-    store = SqliteStore(local["path"], Deadline(SOON))
-    for number in range(ALLOCATED):
-        add(store, demand(RANGE), pod(number))
-    store.close()
-    return Calls(Runtime(program, {"local": local, "range": RANGE, "log_level": "error"}), directory)
+@pytest.fixture(scope="module", params=datastores.NAMES)
+def store(request: pytest.FixtureRequest) -> Iterator[Datastore]:
+    with datastore(request.param) as running:
+        yield running
 
 
-def host_local(program: str, directory: Path) -> Calls:
-    """The same with the reference IPAM plugin, which keeps a file for each address."""
-    directory.mkdir()
-    ipam = {"type": "host-local", "dataDir": str(directory / "data"), "ranges": [[{"subnet": RANGE}]]}
-    calls = Calls(Runtime(Path(program), ipam), directory)
-    for _ in range(ALLOCATED):
+class Scene(NamedTuple):
+    """What the networks of one test have in common."""
+
+    store: Datastore
+    programs: Mapping[str, Path]
+    directory: Path
+    """One that the agent trusts."""
+
+    def place(self, name: str) -> Place:
+        return self.store.place(self.directory / name)
+
+    def network(self, way: str, place: Place, wanted: Demand, **ipam: object) -> Calls:
+        """A network of ours, whose ranges have given ``ALLOCATED`` addresses each."""
+        with place.store() as store:
+            for number in range(ALLOCATED):
+                add(store, wanted, pod(number))
+        ranges = [str(configured.network) for configured in wanted.ranges]
+        further = {"ipRanges": [{"range": range_} for range_ in ranges[1:]]} if ranges[1:] else {}
+        runtime = place.runtime(self.programs[way], ranges[0], **further, **ipam)
+        return Calls([runtime], place.directory / "calls")
+
+    def rivals(self, call: str) -> dict[str, Run]:
+        """The same call of each peer."""
+        return {peer.name: self._peer(peer, call) for peer in self.store.peers}
+
+    def _peer(self, peer: Peer, call: str) -> Run:
+        made: list[Calls] = []
+
+        def run() -> float:
+            if not made:  # not before its turn: what fails then is told in the table
+                made.append(self._filled(peer))
+            return made[0].measured_add() if call == "ADD" else made[0].measured_delete()
+
+        return run
+
+    def _filled(self, peer: Peer) -> Calls:
+        place = self.place(peer.name.replace(" ", "-"))
+        calls = Calls([place.runtime_of(peer, RANGE)], place.directory / "calls")
+        until = time.monotonic() + PEER_SECONDS
+        while len(calls.held) < ALLOCATED and time.monotonic() < until:
+            calls.add()
+        return calls
+
+
+@pytest.fixture
+def scene(agent: Agent, store: Datastore, request: pytest.FixtureRequest) -> Scene:
+    directory = agent.directory / "".join(filter(str.isalnum, request.node.name))
+    return Scene(store, {"agent": agent.plugin, "one-shot": CONSOLE}, directory)
+
+
+def measure(
+    benchmark: BenchmarkFixture, calls: Calls, call: str, beside: Mapping[str, Run], way: str = "agent"
+) -> None:
+    """Measure ADD or DEL of a network, whose calls alternate."""
+
+    def add_and_prepare() -> None:
         calls.add()
-    return calls
+        calls.prepare_delete()
+
+    calls.add()
+    run, before = (calls.add, calls.delete) if call == "ADD" else (calls.delete, add_and_prepare)
+    take_turns(benchmark, run, beside, rounds=ROUNDS[way], before=before, patience=PATIENCE[way])
+    assert calls.held[0].addresses()[0].packed[-1] == ALLOCATED + 1
 
 
-def test_version_of_the_native_plugin(benchmark: BenchmarkFixture, tmp_path: Path, agent: Agent) -> None:
+# ------------------------------------------------------------------------ process start
+
+
+def versions(names: Mapping[str, Run]) -> dict[str, Run]:
+    """VERSION of each peer, behind others."""
     environment = {"CNI_COMMAND": "VERSION"}
-    take_turns(
-        benchmark,
-        lambda: start(agent.plugin, environment=environment),
-        {"/bin/true": lambda: start("/bin/true", environment=environment)},
-    )
+
+    def run(program: str) -> Run:
+        return lambda: execute(program, environment=environment)
+
+    return {**names, **{peer.name: run(peer.program) for peer in present()}}
 
 
-def test_add_of_native_plugin_and_agent(benchmark: BenchmarkFixture, tmp_path: Path, agent: Agent) -> None:
-    calls = network(agent.plugin, agent.directory)
-    take_turns(benchmark, calls.add, {"commit": BareCommit(tmp_path / "bare.db").write, "DEL": calls.delete})
-
-
-def test_add_beside_other_plugins(benchmark: BenchmarkFixture, tmp_path: Path, agent: Agent) -> None:
-    calls = network(agent.plugin, agent.directory)
-    beside = {"console script": network(CONSOLE, tmp_path / "console").add}
-    program = find_program("host-local", os.environ.get("CNI_PATH"), "/opt/cni/bin", "/usr/lib/cni")
-    if program:
-        beside["host-local"] = host_local(program, tmp_path / "host-local").add
-    take_turns(benchmark, calls.add, beside)
+def test_version_of_the_native_plugin(benchmark: BenchmarkFixture, agent: Agent) -> None:
+    environment = {"CNI_COMMAND": "VERSION"}
+    beside = versions({"empty process": empty_process})
+    take_turns(benchmark, lambda: execute(agent.plugin, environment=environment), beside)
 
 
 def test_version_of_the_console_script(benchmark: BenchmarkFixture) -> None:
-    take_turns(
-        benchmark,
-        lambda: start(CONSOLE, environment={"CNI_COMMAND": "VERSION"}),
-        {"python -c pass": lambda: start(sys.executable, "-c", "pass", environment={})},
-    )
+    environment = {"CNI_COMMAND": "VERSION"}
+    beside = versions({"empty process": empty_process, "python3 -c pass": empty_interpreter})
+    take_turns(benchmark, lambda: execute(CONSOLE, environment=environment), beside, rounds=30)
 
 
-def test_add_of_the_console_script(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    calls = network(CONSOLE, tmp_path)
-    take_turns(
-        benchmark,
-        calls.add,
-        {
-            "python -c pass": lambda: start(sys.executable, "-c", "pass", environment={}),
-            "commit": BareCommit(tmp_path / "bare.db").write,
-        },
-    )
+# -------------------------------------------------------------------------- ADD and DEL
+
+
+@pytest.mark.parametrize("call", ["ADD", "DEL"])
+@pytest.mark.parametrize("way", ["agent", "one-shot"])
+def test_call(benchmark: BenchmarkFixture, scene: Scene, way: str, call: str) -> None:
+    place = scene.place("whereabouts")
+    calls = scene.network(way, place, demand(RANGE))
+    process = {"empty process": empty_process} if way == "agent" else {"python3 -c pass": empty_interpreter}
+    with place.floors(ALLOCATED) as floors:
+        measure(benchmark, calls, call, {**process, **floors, **scene.rivals(call)}, way)
+    if (way, call) == ("agent", "ADD") and scene.store.name in AT_MOST:
+        benchmark.extra_info["bar"] = [
+            {"figure": figure, "at_most": most} for figure, most in AT_MOST[scene.store.name].items()
+        ]
+
+
+def test_add_of_two_ranges(benchmark: BenchmarkFixture, scene: Scene) -> None:
+    """An address of each family, in one ADD."""
+    one = scene.network("agent", scene.place("one"), demand(RANGE))
+    two = scene.network("agent", scene.place("two"), demand(RANGE, SECOND_RANGE))
+    measure(benchmark, two, "ADD", {"one range": one.measured_add})
+    assert [address.version for address in two.held[-1].addresses()] == [4, 6]
+
+
+def test_add_with_node_slices(benchmark: BenchmarkFixture, scene: Scene) -> None:
+    """In a range that is cut into slices, of which the node has the second."""
+    whole = scene.network("agent", scene.place("whole"), demand(RANGE))
+    place, wanted = scene.place("slices"), sliced(RANGE, SLICE, network_name="blue")
+    with place.store() as store:
+        give_slices(store, wanted, "node-0", "node-1")
+    cut = scene.network("agent", place, wanted, network_name="blue", node_slice_size=SLICE)
+    measure(benchmark, cut, "ADD", {"the whole range": whole.measured_add})
+    assert cut.held[-1].addresses() == [ip_address(f"10.0.16.{ALLOCATED + 1}")]

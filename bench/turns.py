@@ -1,5 +1,6 @@
 """Taking turns: what is compared runs in one go, so that whatever else the machine does hits all alike."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from statistics import median
 from time import perf_counter
@@ -59,18 +60,19 @@ def take_turns(
     """Measure ``run`` with the fixture, and each of ``beside`` before each of its rounds.
 
     ``before`` runs ahead of ``run`` and is not measured. A rival that returns a float has measured itself, in
-    seconds: one that has something to do before or after. All have run once before the first round.
+    seconds: one that has something to do before. All have run once before the first round.
 
     ``extra_info["beside"]`` gets the medians in seconds, ``extra_info["failed"]`` the reasons of rivals that
     raised :class:`Failed`.
     """
     rivals = {name: Rival(other, patience) for name, other in beside.items()}
-    turns = 0
+    order, turns = deque(rivals.values()), 0
 
     def others() -> None:
         nonlocal turns
         turns += 1
-        for rival in rivals.values():
+        order.rotate(1)  # nobody comes always behind the same one
+        for rival in order:
             rival.take_turn(turns / rounds)
         if before:
             before()
