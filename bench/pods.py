@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
@@ -14,12 +15,12 @@ IN_A_BLOCK = BLOCK_SIZE - 1
 """Addresses of a block that are given: not the one that ends in .0."""
 
 
-def holder(number: int, *, nodes: int = NODES, cluster: str = "") -> Owner:
+def holder(number: int, range_: str = "", network_name: str = "", *, nodes: int = NODES) -> Owner:
     """An owner with the names and digests of a real pod: nothing in it repeats but node and network.
 
-    Of each ``number`` another one; ``cluster`` makes those of one place others than those of another.
+    Another one for each number, range and network name.
     """
-    digest = hashlib.sha256(f"{cluster}{number}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{network_name} {range_} {number}".encode()).hexdigest()
     uid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
     return Owner(
         f"team-a/web-{digest[:10]}-{digest[10:15]}",
@@ -28,7 +29,7 @@ def holder(number: int, *, nodes: int = NODES, cluster: str = "") -> Owner:
         "net1",
         f"node-{number % nodes}",
         "macvlan",
-        "",
+        range_,
         1_700_000_000 + number,
     )
 
@@ -43,18 +44,24 @@ class Filled(NamedTuple):
 
     def blocks(self) -> Iterator[Block]:
         """Its blocks, the last of which may have room."""
-        space = Space(self.network_name)
+        space, text = Space(self.network_name), str(self.range.network)
         for first in range(0, self.used, IN_A_BLOCK):
-            key = BlockKey(
-                space, 4, self.range.first // BLOCK_SIZE * BLOCK_SIZE + first // IN_A_BLOCK * BLOCK_SIZE
-            )
+            key = BlockKey.of(space, self.address(first))
             last = min(first + IN_A_BLOCK, self.used)
-            yield Block(key, {1 + number - first: self.owner(number) for number in range(first, last)})
+            owners = {
+                1 + number - first: holder(number, text, self.network_name, nodes=self.nodes)
+                for number in range(first, last)
+            }
+            yield Block(key, owners)
 
     def owner(self, number: int) -> Owner:
         """Who has the address that was given after ``number`` others."""
-        text = str(self.range.network)
-        return holder(number, nodes=self.nodes, cluster=f"{self.network_name} {text} ")._replace(range=text)
+        return holder(number, str(self.range.network), self.network_name, nodes=self.nodes)
+
+    def address(self, number: int) -> IPv4Address:
+        """That address."""
+        block, offset = divmod(number, IN_A_BLOCK)
+        return IPv4Address(self.range.first // BLOCK_SIZE * BLOCK_SIZE + block * BLOCK_SIZE + 1 + offset)
 
     def pool(self) -> Pool:
         """Its pool, which calls the full blocks exhausted."""

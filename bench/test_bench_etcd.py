@@ -1,32 +1,32 @@
-"""An ADD on etcd beside the bare transaction: the same client, the same bytes, the same run, taking turns.
+"""An ADD and a DEL on etcd beside the bare transaction: the same client, as many bytes, taking turns.
 
-The bare transaction compares one key and writes a value of the same size as the ADD's block. The server keeps
-its data on a disk, as etcd does. The ratios at the end of the run are those of the medians.
+A DEL comes with the result of its ADD. The bare transaction compares one key and writes a value of the size of the calls' block. The server keeps its
+data on a disk, as etcd does. No process is started for a call here.
 """
 
 from collections.abc import Iterator
-from ipaddress import ip_address
-from statistics import median
-from time import perf_counter
+from itertools import count
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.floors import BareTransaction
+from bench.pods import Filled, holder
+from bench.turns import take_turns
 from tests.etcd_server import EtcdServer, cluster
-from tests.store_contract import SOON, attachment, demand, pod
+from tests.store_contract import SOON, attachment, demand
 from tests.suites import SUITES
 from whereabouts.allocator import Allocator
-from whereabouts.block import BlockKey, Space
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.log import SILENT
-from whereabouts.stores import etcd_messages as messages
-from whereabouts.stores import etcd_values as values
+from whereabouts.ranges import Range
 from whereabouts.stores.etcd import EtcdStore
 
 MISSING = SUITES["etcd"].missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 
+RANGE = "10.0.0.0/16"
 ROUNDS = 60
 
 
@@ -36,54 +36,30 @@ def server() -> Iterator[EtcdServer]:
         yield one
 
 
-class Bare:
-    """Writes one key over and over, each time on the condition that nobody else did."""
-
-    def __init__(self, store: EtcdStore) -> None:
-        self._connection = store.connection
-        self._revision = 0
-        self.seconds: list[float] = []
-
-    def write(self, value: bytes) -> None:
-        key = b"/bare"
-        begun = perf_counter()
-        request = messages.transaction(
-            [messages.unchanged(key, self._revision)], [messages.put(key, value)], [messages.read(key)]
-        )
-        outcome = self._connection.transact(request, Deadline(SOON), writes=True).outcome
-        self.seconds.append(perf_counter() - begun)
-        if not outcome.succeeded:
-            self._revision = outcome.found[0].pairs[0].mod_revision
-            self.write(value)
-        else:
-            self._revision = outcome.revision
-
-
 @pytest.mark.parametrize("call", ["ADD", "DEL"])
 @pytest.mark.parametrize("allocated", [10, 100, 190])
 def test_call(benchmark: BenchmarkFixture, server: EtcdServer, call: str, allocated: int) -> None:
-    store = EtcdStore(server.host, prefix=f"/bench/{call}/{allocated}/")
+    place = f"{call}-{allocated}"
+    store = EtcdStore(server.host, prefix=f"/bench/{place}/")
     allocator = Allocator(store, DirectCommitter(store), SILENT)
-    wanted = demand("10.0.0.0/16")
-    bare, key = Bare(store), BlockKey.of(Space(), ip_address("10.0.0.0"))
-    first = allocated + (ROUNDS if call == "DEL" else 0)
-    for n in range(first):
-        allocator.add(wanted, pod(n), Deadline(SOON))
-    numbers = iter(range(allocated, allocated + ROUNDS))
+    wanted = demand(RANGE)
+    middle = Filled(Range.parse(RANGE), allocated + ROUNDS // 2, place)
+    (block,) = middle.blocks()
+    bare_transaction = BareTransaction(store, block)
+    given = [
+        allocator.add(wanted, holder(number), Deadline(SOON))
+        for number in range(allocated + (ROUNDS + 1 if call == "DEL" else 0))
+    ]
+    numbers = count(allocated)
 
-    def take_turns() -> tuple[tuple[int], dict[str, object]]:
-        stored = store.read_block(key, Deadline(SOON))
-        assert stored is not None
-        bare.write(values.write_block(stored.trusted()))
-        return (next(numbers),), {}
+    def add() -> None:
+        allocator.add(wanted, holder(next(numbers)), Deadline(SOON))
 
-    def run(number: int) -> None:
-        if call == "ADD":
-            allocator.add(wanted, pod(number), Deadline(SOON))
-        else:
-            allocator.delete(wanted, attachment(pod(number)), [], Deadline(SOON))
+    def delete() -> None:
+        number = next(numbers)
+        held = attachment(holder(number))
+        assert len(allocator.delete(wanted, held, given[number], Deadline(SOON))) == 1
 
-    benchmark.group = f"etcd, {allocated} addresses in the block"
-    benchmark.pedantic(run, setup=take_turns, rounds=ROUNDS, iterations=1)  # type: ignore[no-untyped-call]
-    benchmark.extra_info["beside"] = {"bare transaction": median(bare.seconds)}
+    run = add if call == "ADD" else delete
+    take_turns(benchmark, run, {"bare transaction": bare_transaction}, rounds=ROUNDS)
     store.close()

@@ -1,0 +1,56 @@
+"""Stores as they are after many ADDs, written block by block: a million calls would take too long."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from bench.pods import Filled
+from whereabouts.block import Block
+from whereabouts.deadline import Deadline
+from whereabouts.stores import kube_objects as objects
+from whereabouts.stores.etcd import EtcdStore
+from whereabouts.stores.kube_objects import BLOCKS, POOLS, Marks
+from whereabouts.stores.kubernetes import KubernetesStore
+from whereabouts.stores.sqlite import SqliteStore
+
+SECONDS = 600.0
+WRITERS = 8
+
+
+def load_sqlite(store: SqliteStore, filled: Filled) -> None:
+    """Fill a file. The indexes are made at the end, all at once."""
+    deadline, execute = Deadline(SECONDS), store._connection.execute
+    execute("PRAGMA synchronous = OFF")
+    indexes = execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'records'")
+    made_by_hand = [(name, sql) for name, sql in indexes.fetchall() if sql]
+    for name, _ in made_by_hand:
+        execute(f"DROP INDEX {name}")
+    for block in filled.blocks():
+        store.write_block(block.key, None, block, deadline)
+    store.create_pool(filled.pool(), deadline)
+    for _, sql in made_by_hand:
+        execute(sql)
+    execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    execute("PRAGMA synchronous = FULL")
+
+
+def load_etcd(store: EtcdStore, filled: Filled) -> None:
+    """Fill a prefix of etcd."""
+    deadline = Deadline(SECONDS)
+    for block in filled.blocks():
+        store.write_block(block.key, None, block, deadline)
+    store.create_pool(filled.pool(), deadline)
+
+
+def load_kubernetes(store: KubernetesStore, filled: Filled) -> None:
+    """Fill a namespace, several writers at once. Blocks are flagged as who calls them exhausted does."""
+    deadline, pool = Deadline(SECONDS), filled.pool()
+    name = objects.pool_name(pool.key)
+
+    def create(block: Block) -> None:
+        marks = {name: Marks(0, 1)} if pool.is_exhausted(block.key) else {}
+        store.resources.create(BLOCKS, objects.block_object(block, marks), deadline)
+
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for _ in writers.map(create, filled.blocks()):
+            pass
+    annotations = {key: text for key, text in objects.pool_annotations(pool, 0).items() if text}
+    store.resources.create(POOLS, objects.new_pool(pool, annotations), deadline)
