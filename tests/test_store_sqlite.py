@@ -3,6 +3,8 @@
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +38,31 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
     assert [stat.S_IMODE(made.stat().st_mode) for made in (path.parent, path.parent.parent)] == [0o700] * 2
     store.close()
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "w.db").symlink_to(tmp_path / "elsewhere.db")
+    with pytest.raises(Unavailable, match="symbolic link"):
+        SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
+def test_a_second_connection_leaves_the_first_its_locks(tmp_path: Path) -> None:
+    """Else a process that closes the database deletes the log under those that write to it."""
+    path = str(tmp_path / "w.db")
+    first = SqliteStore(path, Deadline(SOON))
+    stored = first.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    second = SqliteStore(path, Deadline(SOON))
+    run = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA user_version'); c.close()"
+    subprocess.run([sys.executable, "-c", run, path], check=True)
+    assert (tmp_path / "w.db-wal").exists()
+    first.write_block(KEY, stored, block_with(KEY, 1, 2), Deadline(SOON))
+    third = SqliteStore(path, Deadline(SOON))
+    found = third.read_block(KEY, Deadline(SOON))
+    assert found is not None
+    assert found.trusted() == block_with(KEY, 1, 2)
+    for store in (first, second, third):
+        store.close()
 
 
 def test_what_was_reported_is_in_the_log_before_the_call_returns(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from errno import EACCES, EPERM, EROFS
+from errno import EACCES, ELOOP, EPERM, EROFS
 
 from whereabouts._bitmap import Bitmap
 from whereabouts.block import Block, BlockKey, Space, read_bitmap
@@ -382,9 +382,17 @@ class _Translated:
 
 
 def _create_file(path: str) -> None:
-    """Make the file 0600 before SQLite would make it with the process's umask; its log takes that over."""
+    """Make the file 0600 before SQLite would make it with the process's umask; its log takes that over.
+
+    It is made without being opened: a process that closes a file loses all its POSIX locks on it, those of
+    SQLite's other connections too (sqlite.org/howtocorrupt.html, 2.2). Another process that closes the
+    database then takes itself for the last one, and deletes the log that is still written to.
+    """
     _make_directory(os.path.dirname(os.path.abspath(path)))
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    with suppress(FileExistsError):
+        os.mknod(path, 0o600)
+    if os.path.islink(path):
+        raise OSError(ELOOP, "it is a symbolic link, which is not followed")
 
 
 def _make_directory(path: str) -> None:
