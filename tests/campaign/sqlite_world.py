@@ -184,7 +184,8 @@ class SqliteWorld(WithoutPods):
 
     def _index(self) -> Iterator[str]:
         """What the table of records has other than the blocks."""
-        query = "SELECT name, offset, pod_ref, container_id, ifname FROM records JOIN blocks ON blocks.rowid = block"
+        query = """SELECT name, offset, pod_ref, container_id, ifname
+                   FROM records JOIN blocks ON blocks.rowid = block"""
         listed = set(self._read(query))
         stored = {
             (block.key.name, offset, owner.pod_ref, owner.container_id, owner.ifname)

@@ -1,0 +1,178 @@
+"""Rounds of the campaign in one world: load and faults, heal, drain, check, repair, check again."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from pathlib import Path
+from random import Random
+from time import monotonic, sleep
+
+from . import checker
+from .calls import Call, make_call
+from .checker import Violation
+from .fault import Fault
+from .journal import ADD, DELETE, ENDS, Entry, Journal
+from .load import Load
+from .networks import NETWORKS, SPARSE, Network
+from .schedule import Stroke, draw
+from .world import Attachment, World
+
+ROUND_SECONDS = (20.0, 40.0)
+DRAIN_SECONDS = 150.0
+"""How long calls that are under way, and DELs, may take when all is healed."""
+SETTLING_SECONDS = 1.5
+"""For what agents still do for plugins that were killed."""
+
+
+class Tally:
+    """What a campaign came to, over all rounds."""
+
+    def __init__(self) -> None:
+        self.rounds = self.calls = self.adds = 0
+        self.loaded_seconds = 0.0
+        self.faults: Counter[str] = Counter()
+        self.slowest: Entry | None = None
+        """The call that came closest to its deadline."""
+
+    def count(self, entries: Sequence[Entry]) -> None:
+        """Count what was called in a round."""
+        calls = [entry for entry in entries if entry.command != ENDS]
+        self.rounds += 1
+        self.calls += len(calls)
+        self.adds += sum(entry.command == ADD for entry in calls)
+        answered = [entry for entry in calls if not entry.killed]
+        candidates = [*answered, *([self.slowest] if self.slowest else [])]
+        self.slowest = max(candidates, key=_used_of_deadline, default=None)
+
+
+def _used_of_deadline(entry: Entry) -> float:
+    return (entry.ended - entry.begun) / entry.deadline
+
+
+class Rounds:
+    """A campaign in one world, which goes on until a round finds something."""
+
+    def __init__(self, world: World, seed: int, faults: Sequence[Fault]) -> None:
+        self.journal = Journal()
+        self.tally = Tally()
+        self._world = world
+        self._seed = seed
+        self._faults = faults
+        self._load = Load(world, self.journal)
+        self._quiet = itertools.count()
+
+    def run(self, seconds: float = 0.0) -> list[Violation]:
+        """One round, of so many seconds or of a usual length; what it found."""
+        number = self.tally.rounds
+        random = Random(f"{self._seed} {number}")
+        begun = monotonic()
+        length = seconds or random.uniform(*ROUND_SECONDS)
+        self._load.begin(f"{self._seed} {number}", number)
+        try:
+            self._strike(draw(self._faults, length, random), begun, length, random)
+        finally:
+            self._heal()
+            stuck = self._load.drain(DRAIN_SECONDS)
+        self.tally.loaded_seconds += monotonic() - begun
+        found = [*self._crashed(), *(Violation("stuck", sentence) for sentence in stuck)]
+        sleep(SETTLING_SECONDS)
+        entries = self.journal.entries()
+        found += checker.of_calls(entries)
+        found += self._check_store(entries, random)
+        self.tally.count([entry for entry in self.journal.entries() if entry.begun >= begun])
+        self.journal.keep({hold.attachment for hold in self._alive()})
+        return found
+
+    # ----------------------------------------------------------------------- faults
+
+    def _strike(self, strokes: Sequence[Stroke], begun: float, length: float, random: Random) -> None:
+        """Strike and heal as planned, while the load runs."""
+        plan = [(stroke.begins, order, stroke, True) for order, stroke in enumerate(strokes)]
+        while plan:
+            at, order, stroke, begins = heappop(plan)
+            sleep(max(0.0, begun + at - monotonic()))
+            if begins:
+                stroke.fault.strike(random)
+                self.tally.faults[stroke.fault.name] += 1
+                heappush(plan, (stroke.ends, order, stroke, False))
+            else:
+                stroke.fault.heal()
+        sleep(max(0.0, begun + length - monotonic()))
+
+    def _heal(self) -> None:
+        for fault in self._faults:
+            fault.heal()
+
+    def _crashed(self) -> Iterator[Violation]:
+        """Agents that no fault ended."""
+        for node in self._world.nodes:
+            if why := node.ended_by_itself():
+                yield Violation("crashed", why)
+                node.kill()
+            node.start()
+
+    # ---------------------------------------------------------------------- checking
+
+    def _alive(self) -> list[checker.Hold]:
+        return checker.alive(checker.holds(self.journal.entries()))
+
+    def _check_store(self, entries: Sequence[Entry], random: Random) -> Iterator[Violation]:
+        """Before the repair pass nothing is lost, after it nothing is left over, and all is in order."""
+        held = checker.alive(checker.holds(entries))
+        yield from checker.of_lost(held, list(self._world.records()))
+        yield from self._repaired(held)
+        yield from checker.of_lost(held, list(self._world.records()))
+        yield from checker.of_leftovers(held, list(self._world.records()))
+        yield from (Violation("damage", sentence) for sentence in self._world.damage())
+        before = len(self.journal.entries())
+        yield from self._quiet_adds(random)
+        yield from self._filling(random)
+        yield from self._quiet_adds(random)
+        yield from checker.of_calls(self.journal.entries()[before:])
+        yield from checker.of_leftovers(held, list(self._world.records()))
+
+    def _repaired(self, held: Sequence[checker.Hold]) -> Iterator[Violation]:
+        try:
+            self._world.repair(sorted({hold.attachment for hold in held}))
+        except AssertionError as error:
+            yield Violation("stuck", f"the repair pass failed: {error}")
+
+    def _quiet_adds(self, random: Random) -> Iterator[Violation]:
+        """One ADD in each network, one after the other: each gives the lowest."""
+        for network in NETWORKS:
+            records = list(self._world.records())
+            entry = self._quiet_call(ADD, network, next(self._quiet), random)
+            yield from checker.of_quiet_add(entry, network.spans, records)
+            yield from self._given_back([entry], network, random)
+
+    def _filling(self, random: Random) -> Iterator[Violation]:
+        """ADDs of the range with many blocks until it is full: it gives all that it has."""
+        records = list(self._world.records())
+        given: list[Entry] = []
+        while not given or given[-1].succeeded:
+            given.append(self._quiet_call(ADD, SPARSE, next(self._quiet), random))
+        yield from checker.of_filling(given, SPARSE.spans[0], records)
+        yield from self._given_back(given, SPARSE, random)
+
+    def _given_back(self, given: Sequence[Entry], network: Network, random: Random) -> Iterator[Violation]:
+        """DEL of quiet ADDs, in any order."""
+        for entry in random.sample(given, len(given)):
+            done = self._quiet_call(DELETE, network, int(entry.attachment.container_id[6:]), random)
+            if not done.succeeded:
+                yield Violation("wrong answer", f"{checker.told(done)}, when all was quiet: {done.stdout!r}")
+
+    def _quiet_call(self, command: str, network: Network, number: int, random: Random) -> Entry:
+        """A call about an interface that nobody else knows, on a node that goes by its number."""
+        node = self._world.nodes[number % len(self._world.nodes)]
+        one = Attachment(node.name, network.name, f"default/quiet-{number}", f"quiet-{number}", "net1")
+        entry = make_call(Call(command, one, network), node, self._world.ipam, random)
+        self.journal.write(entry)
+        return entry
+
+    def save(self, directory: Path) -> None:
+        """Write down what happened, for whoever looks into it."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.journal.save(directory / "journal.jsonl")
+        for node in self._world.nodes:
+            (directory / f"{node.name}.log").write_text("\n".join(node.agent.lines) + "\n")
