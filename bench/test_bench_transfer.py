@@ -1,4 +1,7 @@
-"""``whereabouts export`` and ``whereabouts import`` of 100,000 allocations in an embedded store."""
+"""``whereabouts export`` and ``whereabouts import``: 100,000 allocations in an embedded store.
+
+The store lies on a disk, and the import syncs each of its commits. A map is drawn of all these blocks, too.
+"""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +25,7 @@ RANGE = "10.0.0.0/8"
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("transfer") / "whereabouts.db"
     store = SqliteStore(str(path), Deadline(SOON))
+    store._connection.execute("PRAGMA synchronous = OFF")
     store.create_pool(Pool(PoolKey("", RANGE), shared=True), Deadline(SOON))
     for index in range(BLOCKS):
         key = BlockKey(Space(), 4, int(ip_address("10.0.0.0")) + BLOCK_SIZE * index)
@@ -39,12 +43,8 @@ def test_export(benchmark: BenchmarkFixture, database: Path, tmp_path: Path) -> 
 def test_import_into_an_empty_store(benchmark: BenchmarkFixture, database: Path, tmp_path: Path) -> None:
     backup = str(tmp_path / "backup.jsonl")
     assert main(["export", "--local", str(database), backup]) == 0
-    stores = (["import", "--local", str(tmp_path / f"{number}.db"), backup] for number in range(3))
-
-    def arguments() -> tuple[tuple[list[str]], dict[str, object]]:
-        return (next(stores),), {}
-
-    assert benchmark.pedantic(main, setup=arguments, rounds=3) == 0  # type: ignore[no-untyped-call]
+    arguments = ["import", "--local", str(tmp_path / "imported.db"), backup]
+    assert benchmark.pedantic(main, (arguments,), rounds=1) == 0  # type: ignore[no-untyped-call]
 
 
 def test_map_by_blocks(benchmark: BenchmarkFixture, database: Path) -> None:
