@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -14,6 +14,7 @@ from tests.store_contract import (
     StoreContract,
     add,
     allocations,
+    attachment,
     block_with,
     delete,
     demand,
@@ -38,6 +39,7 @@ from whereabouts.stores.etcd_keys import DEFAULT_PREFIX, Keys
 
 pytestmark = pytest.mark.etcd
 
+T = TypeVar("T")
 USER, PASSWORD = "whereabouts", "s3cret-of-the-test"
 _numbers = itertools.count()
 
@@ -240,6 +242,38 @@ def test_a_write_that_rests_on_an_old_pool_is_outdated_and_the_next_one_is_not(
     with pytest.raises(Outdated):
         store.write_block(block, stored, more, Deadline(SOON))
     store.write_block(block, stored, more, Deadline(SOON))
+
+
+def test_a_del_stored_together_with_an_add_is_not_failed_by_hints_of_that_which_changed(
+    store: EtcdStore, other: EtcdStore
+) -> None:
+    """As a group commit has it: the write fails for both, and the DEL does not rest on what the ADD does."""
+    wanted = demand("10.0.0.0/16")
+    add(store, wanted, pod(0))
+    theirs = other.read_pool(PoolKey("", "10.0.0.0/16"), Deadline(SOON))
+    assert theirs is not None
+    other.write_pool(
+        theirs, theirs.pool.with_exhausted("view", [int(ip_address("10.0.9.0"))]), Deadline(SOON)
+    )
+    outdated: list[Outdated] = []
+
+    class WithAnAdd(DirectCommitter):
+        def commit(self, key: BlockKey, change: Callable[[Block], tuple[Block, T]], deadline: Deadline) -> T:
+            def both(block: Block) -> tuple[Block, T]:
+                after, outcome = change(block)
+                return after.with_owner(9, pod(9)._replace(range="10.0.0.0/16")), outcome
+
+            try:
+                return super().commit(key, change if outdated else both, deadline)
+            except Outdated as error:
+                outdated.append(error)
+                raise
+
+    one = Allocator(store, WithAnAdd(store), SILENT)
+    freed = one.delete(wanted, attachment(pod(0)), [ip_address("10.0.0.1")], Deadline(SOON))
+    assert [str(address) for address, _ in freed] == ["10.0.0.1"]
+    assert len(outdated) == 1
+    assert allocations(store) == []
 
 
 def test_a_write_conflicts_with_one_of_another_process_that_changed_nothing_else(

@@ -196,10 +196,20 @@ class Allocator:
         self, key: BlockKey, judged: Callable[[Address, Owner], bool], deadline: Deadline
     ) -> list[Allocation]:
         """Free the allocations of a block for which ``judged`` is true, as they stand when it is written."""
-        freed = self._committer.commit(key, release(judged), deadline)
+        freed = self._release(key, judged, deadline)
         if freed:
             self._hints.forget(key, deadline)
         return freed
+
+    def _release(
+        self, key: BlockKey, judged: Callable[[Address, Owner], bool], deadline: Deadline
+    ) -> list[Allocation]:
+        while True:
+            try:
+                return self._committer.commit(key, release(judged), deadline)
+            except Outdated:
+                # This rests on no hints: an ADD that was to be stored by the same write did.
+                deadline.remaining(f"block {key.name} is written by others all the time")
 
     def delete(
         self,
