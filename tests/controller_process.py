@@ -32,6 +32,8 @@ class Controller:
             "0",
             *options,
         ]
+        self.environment = {"PATH": os.environ["PATH"]}
+        """What it is started with."""
         self.lines: list[str] = []
         """What it said, since its first start."""
         self._process: subprocess.Popen[str] | None = None
@@ -41,7 +43,7 @@ class Controller:
         """Start it and wait until it leads; ``standby``: until it serves, and somebody else leads."""
         leading = sum("no longer held" not in line and "held by" in line for line in self.lines)
         self._process = subprocess.Popen(
-            self._command, env={"PATH": os.environ["PATH"]}, stderr=subprocess.PIPE, text=True
+            self._command, env=self.environment, stderr=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read, args=[self._process], daemon=True)
         self._reader.start()
@@ -71,6 +73,15 @@ class Controller:
         self._process.stderr.close()
         self._process = None
         return status
+
+    @property
+    def up(self) -> bool:
+        """Whether it was started and not ended by :meth:`stop` since. It may have ended by itself."""
+        return self._process is not None
+
+    def ended_by_itself(self) -> bool:
+        """Whether it should run, and does not."""
+        return self._process is not None and self._process.poll() is not None
 
     @property
     def url(self) -> str:

@@ -108,7 +108,7 @@ class RequestsHit:
             self._fault,
             random.choice((0.02, 0.1, 0.3, 0.8)),
             random.choice(self._choices),
-            random.choice((WRITES, EVERYTHING)),
+            WRITES if self._fault == fault_proxy.CONFLICT else random.choice((WRITES, EVERYTHING)),
         )
         for proxy in self._proxies:
             if random.random() < 0.7:
@@ -141,7 +141,7 @@ class ProxyCut:
 _SECONDS: dict[str, tuple[float, ...]] = {
     fault_proxy.DELAY_REQUEST: (0.2, 3.0, 20.0),
     fault_proxy.DELAY_ANSWER: (0.2, 3.0, 20.0),
-    fault_proxy.TRICKLE: (1.0, 30.0, 400.0),
+    fault_proxy.TRICKLE: (1.0, 30.0, 90.0, 400.0),
     fault_proxy.TOO_MANY: (1.0, 3.0, 30.0),
 }
 """Some of these are longer than a client waits for one attempt, some longer than a call may take."""

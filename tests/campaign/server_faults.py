@@ -192,6 +192,8 @@ class ServerKilled:
         self._server.signal(self._program, signal.SIGKILL)
 
     def heal(self) -> None:
+        for program in ("etcd", "kube-apiserver"):  # one that is stopped would be waited for
+            self._server.signal(program, signal.SIGCONT)
         self._server.revive()
 
 
