@@ -166,7 +166,10 @@ class Rounds:
         """A call about an interface that nobody else knows, on a node that goes by its number."""
         node = self._world.nodes[number % len(self._world.nodes)]
         one = Attachment(node.name, network.name, f"default/quiet-{number}", f"quiet-{number}", "net1")
-        entry = make_call(Call(command, one, network), node, self._world.ipam, random)
+        uid = self._world.pod_begins(node.name, one.pod) if command == ADD else ""
+        entry = make_call(Call(command, one, network, uid=uid), node, self._world.ipam, random)
+        if command == DELETE:
+            self._world.pod_ends(node.name, one.pod)
         self.journal.write(entry)
         return entry
 
