@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.pods import Filled
+from bench.pods import Contents
 from whereabouts.block import Block
 from whereabouts.deadline import Deadline
 from whereabouts.stores import kube_objects as objects
@@ -15,7 +15,7 @@ SECONDS = 600.0
 WRITERS = 8
 
 
-def load_sqlite(store: SqliteStore, filled: Filled) -> None:
+def load_sqlite(store: SqliteStore, contents: Contents) -> None:
     """Fill a file. The indexes are made at the end, all at once."""
     deadline, execute = Deadline(SECONDS), store._connection.execute
     execute("PRAGMA synchronous = OFF")
@@ -23,26 +23,26 @@ def load_sqlite(store: SqliteStore, filled: Filled) -> None:
     made_by_hand = [(name, sql) for name, sql in indexes.fetchall() if sql]
     for name, _ in made_by_hand:
         execute(f"DROP INDEX {name}")
-    for block in filled.blocks():
+    for block in contents.blocks():
         store.write_block(block.key, None, block, deadline)
-    store.create_pool(filled.pool(), deadline)
+    store.create_pool(contents.pool(), deadline)
     for _, sql in made_by_hand:
         execute(sql)
     execute("PRAGMA wal_checkpoint(TRUNCATE)")
     execute("PRAGMA synchronous = FULL")
 
 
-def load_etcd(store: EtcdStore, filled: Filled) -> None:
+def load_etcd(store: EtcdStore, contents: Contents) -> None:
     """Fill a prefix of etcd."""
     deadline = Deadline(SECONDS)
-    for block in filled.blocks():
+    for block in contents.blocks():
         store.write_block(block.key, None, block, deadline)
-    store.create_pool(filled.pool(), deadline)
+    store.create_pool(contents.pool(), deadline)
 
 
-def load_kubernetes(store: KubernetesStore, filled: Filled) -> None:
+def load_kubernetes(store: KubernetesStore, contents: Contents) -> None:
     """Fill a namespace, several writers at once. Blocks are flagged as who calls them exhausted does."""
-    deadline, pool = Deadline(SECONDS), filled.pool()
+    deadline, pool = Deadline(SECONDS), contents.pool()
     name = objects.pool_name(pool.key)
 
     def create(block: Block) -> None:
@@ -50,7 +50,7 @@ def load_kubernetes(store: KubernetesStore, filled: Filled) -> None:
         store.resources.create(BLOCKS, objects.block_object(block, marks), deadline)
 
     with ThreadPoolExecutor(WRITERS) as writers:
-        for _ in writers.map(create, filled.blocks()):
+        for _ in writers.map(create, contents.blocks()):
             pass
     annotations = {key: text for key, text in objects.pool_annotations(pool, 0).items() if text}
     store.resources.create(POOLS, objects.new_pool(pool, annotations), deadline)

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address
-from typing import NamedTuple
+from math import ceil, log2
+from typing import NamedTuple, Protocol
 
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
 from whereabouts.owners import Owner
@@ -32,6 +33,16 @@ def holder(number: int, range_: str = "", network_name: str = "", *, nodes: int 
         range_,
         1_700_000_000 + number,
     )
+
+
+class Contents(Protocol):
+    """What a store has of one range."""
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks with addresses."""
+
+    def pool(self) -> Pool:
+        """The range's pool."""
 
 
 class Filled(NamedTuple):
@@ -71,3 +82,29 @@ class Filled(NamedTuple):
             return pool
         view, front = view_of(self.range), start + full * BLOCK_SIZE
         return pool.with_exhausted(view, range(start, front, BLOCK_SIZE)).with_front(view, front)
+
+
+class Sliced(NamedTuple):
+    """A range with a block for each node, which has some pods there."""
+
+    nodes: int
+    pods_of_a_node: int
+
+    @property
+    def range(self) -> str:
+        """As small as it can be."""
+        return f"10.0.0.0/{24 - ceil(log2(self.nodes))}"
+
+    def blocks(self) -> Iterator[Block]:
+        """One for each node."""
+        first = int(IPv4Address("10.0.0.0"))
+        for node in range(self.nodes):
+            owners = {
+                1 + pod: holder(node + self.nodes * pod, self.range, nodes=self.nodes)
+                for pod in range(self.pods_of_a_node)
+            }
+            yield Block(BlockKey(Space(), 4, first + node * BLOCK_SIZE), owners)
+
+    def pool(self) -> Pool:
+        """Without hints: no block is full."""
+        return Pool(PoolKey("", self.range), shared=True)
