@@ -23,6 +23,10 @@ MAX_VIEWS = 16
 """Views a pool remembers hints for; the oldest gives way."""
 
 
+_LONGEST_NUMBER = 39
+"""Digits of a block's number: of any number below 2**128."""
+
+
 class PoolKey(NamedTuple):
     """Which pool: a network name (may be empty) and a range, as the text of its network.
 
@@ -95,12 +99,16 @@ class Pool:
         for entry in hints.split():
             name, _, text = entry.partition("=")
             view, _, front = name.partition("@")
+            if not (view.isascii() and view.isprintable()):
+                continue
             try:
                 exhausted[view] = decode(text, pool.blocks)
             except CodecError:
                 continue
-            if front.isdecimal():
-                fronts[view] = pool._base(int(front))
+            if front.isascii() and front.isdecimal() and len(front) <= _LONGEST_NUMBER:
+                base = pool._base(int(front))
+                if pool._index(base) is not None:
+                    fronts[view] = base
         pool.exhausted, pool.fronts = exhausted, fronts
         return pool
 
