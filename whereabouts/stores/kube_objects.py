@@ -6,7 +6,6 @@ without the rest of an object where it is asked for metadata only.
 
 from __future__ import annotations
 
-from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64, crc32
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
@@ -51,6 +50,8 @@ NO_MANAGED_FIELDS: tuple[dict[str, str]] = ({},)
 """Written once, it keeps the API server from ever again noting who wrote which field: half the object."""
 
 _LONGEST_NAME = 253
+_LONGEST_NUMBER = 20
+"""Digits: of any number of 64 bits."""
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 _ENCODED = ".encoded"
 
@@ -77,7 +78,7 @@ def read_marks(metadata: Any) -> BlockMarks:
     for entry in ((metadata.get("annotations") or {}).get(HINTED) or "").split():
         name, _, numbers = entry.partition("=")
         withdrawn, _, flags = numbers.partition("!")
-        if withdrawn.isdecimal() and (flags.isdecimal() or not flags):
+        if _is_number(withdrawn) and (_is_number(flags) or not flags):
             marks[name] = Marks(int(withdrawn), int(flags or 0))
     return marks
 
@@ -143,7 +144,7 @@ def _block(key: BlockKey, content: Any) -> Block:
         raise BlockDamaged(f"block {key.name}: the annotation {ALLOCATED} is missing or of an unknown form")
     try:
         halves = _base64(text[len(TAG) :]), _base64((content.get("spec") or {}).get("owners") or "")
-    except Base64Error as error:
+    except ValueError as error:  # binascii's own error is one, and it has another for what is not ASCII
         raise BlockDamaged(f"block {key.name}: {error}") from error
     return Block.from_halves(key, *halves)
 
@@ -173,7 +174,7 @@ def key_of_block(content: Any) -> BlockKey | None:
         cidr = ip_network(spec["cidr"])
         space = Space(spec.get("network") or "", spec.get("range") or "")
         key = BlockKey(space, cidr.version, int(cidr.network_address))
-        return key if key.name == content["metadata"]["name"] else None
+        return key if key.name == content["metadata"]["name"] and key.cidr == cidr else None
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -185,7 +186,7 @@ def key_in_space(space: Space, version: int, name: str) -> BlockKey | None:
         address = ip_address(text)
     except ValueError:
         return None
-    key = BlockKey(space, version, int(address))
+    key = BlockKey.of(space, address)
     return key if address.version == version and key.name == name else None
 
 
@@ -272,7 +273,11 @@ def read_pool(key: PoolKey, metadata: Any) -> Pool:
 def read_withdrawn(metadata: Any) -> int:
     """The number of a pool's last taking-back of hints; 0 where there was none."""
     text = (metadata.get("annotations") or {}).get(WITHDRAWN) or ""
-    return int(text) if text.isdecimal() else 0
+    return int(text) if _is_number(text) else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
 
 
 def timestamp(seconds: float) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LARGEST_OFFSET = 2**63 - 1
 """The Go plugin passes over larger keys when it reads, and drops them when it writes."""
 
+_LONGEST_OFFSET = 100
+"""Digits of a key that is read; the interpreter does not read a number of any length."""
+
 
 def allocations_of(key: PoolKey, content: Any, now: int) -> dict[str, tuple[Address, Owner]]:
     """The allocations in a pool's object by their keys; those that cannot be read are left out.
@@ -32,7 +35,9 @@ def allocations_of(key: PoolKey, content: Any, now: int) -> dict[str, tuple[Addr
     network = ip_network(key.range)
     found = {}
     for offset, entry in (spec.get("allocations") or {}).items():
-        if not (offset.isascii() and offset.isdecimal()) or int(offset) > LARGEST_OFFSET:
+        if not (offset.isascii() and offset.isdecimal() and len(offset) <= _LONGEST_OFFSET):
+            continue
+        if int(offset) > LARGEST_OFFSET:
             continue
         value = base + int(offset)
         owner = _owner(entry, "id", key.of_whole.range, now)
