@@ -16,7 +16,7 @@ from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.store import StoreDamaged, Unavailable
 from whereabouts.stores.sqlite import LISTED, SqliteStore
 
-from .store_contract import KEY, SOON, StoreContract, add, allocations, block_with, demand, pod
+from .store_contract import KEY, SOON, StoreContract, add, allocations, block_with, demand, pod, slices
 
 BEHIND = KEY._replace(base=KEY.base + 256)
 
@@ -182,6 +182,40 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     store._connection.execute("PRAGMA max_page_count = 1000000")
     assert len(allocations(store)) == given
     assert add(store, wanted, pod(given)) == [f"10.0.0.{given + 1}"]
+    store.close()
+
+
+@pytest.mark.parametrize("half", ["bitmap = 'text'", "owners = 5", "bitmap = X'00', owners = 1.5"])
+def test_a_block_with_something_else_than_bytes_is_damaged(tmp_path: Path, half: str) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    add(store, demand("10.0.0.0/22"), pod(1))
+    store._connection.execute(f"UPDATE blocks SET {half}")
+    (stored,) = store.blocks(Deadline(SOON))
+    assert stored.block is None
+    assert [name for name, _ in stored.raw] == ["bitmap", "owners"]
+    assert add(store, demand("10.0.0.0/22"), pod(2)) == ["10.0.1.1"]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *("blocks SET base = 'text'", "blocks SET base = zeroblob(20) || 'a'", "blocks SET version = 5"),
+        *("blocks SET revision = 'text'", f"blocks SET revision = {2**63 - 1}"),
+        *("pools SET exhausted = X'ff'", "pools SET range = 'no network'", "slices SET slices = X'00'"),
+    ],
+)
+def test_a_row_that_no_store_writes_is_damage(tmp_path: Path, row: str) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    add(store, demand("10.0.0.0/24"), pod(1))
+    store.create_slices(slices("s", "10.0.0.0/16", "/24"), Deadline(SOON))
+    store._connection.execute(f"UPDATE {row}")
+    with pytest.raises(StoreDamaged, match=r"w\.db is damaged .* restore it"):
+        _ = (
+            list(store.blocks(Deadline(SOON))),
+            store.pools(Deadline(SOON)),
+            list(store.slice_pools(Deadline(SOON))),
+        )
     store.close()
 
 

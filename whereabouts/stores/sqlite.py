@@ -14,7 +14,8 @@ from contextlib import suppress
 from errno import EACCES, ELOOP, EPERM, EROFS
 
 from whereabouts._bitmap import Bitmap
-from whereabouts.block import Block, BlockKey, Space, read_bitmap
+from whereabouts.addresses import BITS
+from whereabouts.block import Block, BlockDamaged, BlockKey, Space, read_bitmap
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import Conflict, StoreDamaged, StoredBlock, StoredPool, StoredSlices, Unavailable
@@ -70,6 +71,7 @@ _OF_POOL = "network_name = ? AND range = ? AND node = ? AND whole = ?"
 _TRANSIENT = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _BUSY_PAUSE = 0.02
+_LARGEST_REVISION = 2**63 - 1
 LISTED = 256
 """Blocks whose bitmaps are read at once."""
 
@@ -115,10 +117,12 @@ class SqliteStore:
         if row is None:
             return None
         revision, bitmap, owners = row
+        if not isinstance(revision, int) or not 0 < revision < _LARGEST_REVISION:
+            raise _damaged(self._path, f"the revision of block {key.name} is {revision!r}")
         return StoredBlock.judged(
             key,
             revision,
-            lambda: Block.from_halves(key, bitmap, owners),
+            lambda: Block.from_halves(key, *_halves(key, bitmap, owners)),
             lambda: (("bitmap", _bytes(bitmap)), ("owners", _bytes(owners))),
         )
 
@@ -166,8 +170,10 @@ class SqliteStore:
         query = f"SELECT {_KEY} FROM blocks ORDER BY {_KEY}"  # noqa: S608
         with self._translated(deadline):
             rows = self._connection.execute(query).fetchall()
-        for row in rows:
-            stored = self.read_block(_block_key(row), deadline)
+        with self._understood():
+            keys = list(map(_block_key, rows))
+        for key in keys:
+            stored = self.read_block(key, deadline)
             if stored is not None:
                 yield stored
 
@@ -189,11 +195,13 @@ class SqliteStore:
             with self._translated(deadline):
                 values = (*space, version, _sortable(first), _sortable(last), LISTED)
                 rows = self._connection.execute(query, values).fetchall()
-            for base, bitmap in rows:
-                yield BlockKey(space, version, int.from_bytes(base)), read_bitmap(bitmap)
+            with self._understood():
+                keys = [_block_key((*space, version, base)) for base, _ in rows]
+            for key, (_, bitmap) in zip(keys, rows, strict=True):
+                yield key, read_bitmap(bitmap) if isinstance(bitmap, bytes) else None
             if len(rows) < LISTED:
                 return
-            first = int.from_bytes(rows[-1][0]) + 1
+            first = keys[-1].base + 1
 
     def blocks_of_pod(self, pod_ref: str, ifname: str, deadline: Deadline) -> Collection[BlockKey]:
         """See :class:`~whereabouts.store.Store`; none is missing here."""
@@ -213,7 +221,7 @@ class SqliteStore:
             f"SELECT {_KEY} FROM blocks WHERE rowid IN (SELECT block FROM records WHERE {condition})"  # noqa: S608
             f" ORDER BY {_KEY}"
         )
-        with self._translated(deadline):
+        with self._translated(deadline), self._understood():
             return [_block_key(row) for row in self._connection.execute(query, values)]
 
     # ------------------------------------------------------------------- pools
@@ -258,20 +266,20 @@ class SqliteStore:
 
     def _pools_where(self, condition: str, values: tuple[str, ...], deadline: Deadline) -> list[StoredPool]:
         query = f"SELECT {_POOL} FROM pools WHERE {condition} ORDER BY network_name, range, node, whole"  # noqa: S608
-        with self._translated(deadline):
+        with self._translated(deadline), self._understood():
             return [_stored_pool(*row) for row in self._connection.execute(query, values)]
 
     # ------------------------------------------------------------------ slices
 
     def read_slices(self, name: str, deadline: Deadline, *, fresh: bool = False) -> StoredSlices | None:
         """See :class:`~whereabouts.store.Store`; always fresh."""
-        with self._translated(deadline):
+        with self._translated(deadline), self._understood():
             found = slices.read(self._connection, name)
         return found[0] if found else None
 
     def slice_pools(self, deadline: Deadline) -> Iterator[StoredSlices]:
         """See :class:`~whereabouts.store.Store`."""
-        with self._translated(deadline):
+        with self._translated(deadline), self._understood():
             found = slices.read(self._connection)
         yield from found
 
@@ -345,6 +353,11 @@ class SqliteStore:
         return translated
 
 
+    def _understood(self) -> _Understood:
+        """Say that the file is damaged where a row has what nobody wrote."""
+        return _Understood(self._path)
+
+
 class _Transaction:
     """Everything or nothing. IMMEDIATE: the write lock is taken where waiting for it is still possible."""
 
@@ -381,6 +394,22 @@ class _Translated:
             raise _translate(self._path, error) from error
 
 
+class _Understood:
+    """Says so where values of a row are of types, or beyond bounds, that no store writes."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (TypeError, ValueError, OverflowError, AttributeError)):
+            raise _damaged(self._path, f"a row that nobody wrote: {error}") from error
+
+
 def _create_file(path: str) -> None:
     """Make the file 0600 before SQLite would make it with the process's umask; its log takes that over.
 
@@ -411,10 +440,7 @@ def _primary(error: Exception) -> str:
 def _translate(path: str, error: Exception) -> Unavailable | StoreDamaged:
     name = _primary(error)
     if name in _DAMAGED:
-        return StoreDamaged(
-            f"{path} is damaged ({error}): stop its users, keep a copy, and restore it from a backup "
-            "or with sqlite3's .recover"
-        )
+        return _damaged(path, str(error))
     if name in _TRANSIENT:
         return Unavailable(f"{path} is locked by another process: {error}")
     if name == "SQLITE_FULL":
@@ -425,6 +451,20 @@ def _translate(path: str, error: Exception) -> Unavailable | StoreDamaged:
             f"{path} cannot be opened for writing ({error}): look at its owner, mode and mount"
         )
     return Unavailable(f"{path}: {error}")
+
+
+def _damaged(path: str, reason: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"{path} is damaged ({reason}): stop its users, keep a copy, and restore it from a backup "
+        "or with sqlite3's .recover"
+    )
+
+
+def _halves(key: BlockKey, *halves: object) -> Iterator[bytes]:
+    for half in halves:
+        if not isinstance(half, bytes):
+            raise BlockDamaged(f"block {key.name}: there is {type(half).__name__} in the place of bytes")
+        yield half
 
 
 def _bytes(value: object) -> bytes:
@@ -438,7 +478,10 @@ def _sortable(base: int) -> bytes:
 
 def _block_key(row: tuple[str, str, int, bytes]) -> BlockKey:
     network_name, own_range, version, base = row
-    return BlockKey(Space(network_name, own_range), version, int.from_bytes(base))
+    key = BlockKey(Space(network_name, own_range), version, int.from_bytes(base))
+    if version not in BITS or key.base >= 1 << BITS[version]:
+        raise ValueError(f"no address of a family {version!r} is {key.base}")
+    return key
 
 
 def _stored_pool(revision: int, shared: int, hints: str, *key: str) -> StoredPool:
