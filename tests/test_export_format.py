@@ -132,6 +132,8 @@ ALLOCATION = {"address": "10.0.0.1", "pod_ref": "default/a", "created": 7}
         ({"block": {**BLOCK, "allocations": [{**ALLOCATION, "address": "10.0.1.1"}]}}, "is not in block"),
         ({"block": {**BLOCK, "allocations": [{**ALLOCATION, "node": None}]}}, "None should be a text"),
         ({"block": {**BLOCK, "allocations": [{**ALLOCATION, "node": "a\0"}]}}, "without NUL"),
+        ({"block": {**BLOCK, "allocations": [{**ALLOCATION, "node": "\ud800"}]}}, "halves of characters"),
+        ({"block": {**BLOCK, "network_name": "\udfff"}}, "halves of characters"),
         ({"block": {**BLOCK, "allocations": [{**ALLOCATION, "created": -1}]}}, "number of seconds"),
         ({"block": {**BLOCK, "allocations": {}}}, "allocations is no list"),
         (
@@ -153,6 +155,14 @@ def test_a_line_that_is_not_as_described_is_named_with_the_reason(line: Any, rea
     with pytest.raises(ExportError, match=r"^line 2: ") as caught:
         list(read_entries(lines))
     assert reason in str(caught.value)
+
+
+def test_a_line_that_nests_without_end_is_named() -> None:
+    deep = b'{"pool":' + b"[" * 100_000
+    with pytest.raises(ExportError, match=r"^line 2: "):
+        list(read_entries([*written([])[:1], deep]))
+    with pytest.raises(ExportError, match="its last line says no end"):
+        read_end([deep])
 
 
 def test_a_version_of_the_future_is_refused() -> None:

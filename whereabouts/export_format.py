@@ -103,7 +103,7 @@ def read_end(lines: Iterable[bytes]) -> End:
         last, count = line, count + 1
     try:
         end = End(**json.loads(last)["end"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ExportError("it is no export, or cut short: its last line says no end") from None
     if end.lines != count - 1 or end.crc32 != f"{crc:08x}":
         raise ExportError("it is not as it was written: the check in its last line does not agree with it")
@@ -125,7 +125,7 @@ def read_entries(lines: Iterable[bytes]) -> Iterator[Entry]:
             if kind not in _READERS:
                 raise ExportError(f"{kind!r} is nothing that version {FORMAT_VERSION} knows")
             yield _READERS[kind](value)
-        except (KeyError, TypeError, ValueError, AttributeError, AddressError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, AddressError, RecursionError) as error:
             problem = error if isinstance(error, ExportError) else f"{type(error).__name__}: {error}"
             raise ExportError(f"line {number}: {problem}") from error
 
@@ -258,9 +258,18 @@ def _only(content: Mapping[str, object], *names: str) -> None:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise ExportError(f"{value!r} should be a text without NUL characters")
+    if not isinstance(value, str) or "\0" in value or not _is_whole(value):
+        raise ExportError(f"{value!r} should be a text without NUL characters and halves of characters")
     return value
+
+
+def _is_whole(text: str) -> bool:
+    """Whether there are no unpaired surrogates, which JSON can name and no store can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(value: object, largest: int) -> int:
