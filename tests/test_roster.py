@@ -48,6 +48,15 @@ def test_what_somebody_wrote_instead_of_a_uid_neither_breaks_a_roster_nor_fills_
     assert Roster([pod]).get("ns/a") == pod._replace(uids=("u",))
 
 
+def test_a_node_or_phase_that_no_kubelet_would_write_does_not_break_a_roster() -> None:
+    pod = Pod("ns/a", ("u",), "n", "Running", deleting=False, disrupted=False, addresses=None)
+    roster = Roster([pod._replace(phase="a\0b"), pod._replace(ref="ns/b", node="\0")])
+    assert [roster.get("ns/a"), roster.get("ns/b")] == [
+        pod._replace(phase=""),
+        pod._replace(ref="ns/b", node=""),
+    ]
+
+
 def block(number: int, refs: dict[int, str]) -> Block:
     key = BlockKey.of(Space(), ip_address("10.0.0.0") + 256 * number)
     return Block(key, {offset: Owner(ref, "", "c", "net1", "n", "m", "r", 0) for offset, ref in refs.items()})

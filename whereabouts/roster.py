@@ -43,11 +43,15 @@ class Roster:
 
 
 def packed(pod: Pod) -> str:
-    """A pod as a short text without its name, and without what is no UID; that of equal pods is the same."""
+    """A pod as a short text without its name, and without what is no UID; that of equal pods is the same.
+
+    A node or a phase with a NUL character is none: of a pod's status the API server takes any text.
+    """
     uids = ",".join(filter(_UID.fullmatch, pod.uids))
     addresses = _UNKNOWN if pod.addresses is None else ",".join(sorted(map(str, pod.addresses)))
     flags = "01"[pod.deleting] + "01"[pod.disrupted]
-    return "\0".join((uids, pod.node, pod.phase, flags, addresses))
+    node, phase = ("" if "\0" in text else text for text in (pod.node, pod.phase))
+    return "\0".join((uids, node, phase, flags, addresses))
 
 
 def unpacked(ref: str, text: str) -> Pod:
