@@ -1,71 +1,89 @@
-"""Ends a run with what it is for: how often the time, and the bytes, of ``whereabouts`` each other takes.
+"""Ends a run with what it is for, see :mod:`bench.measured`, and says what it left out and how long it took.
 
-A benchmark takes part when its ``extra_info`` has an ``entry``, the name of what is measured; those of a
-group are compared. ``bytes`` in the ``extra_info`` are compared too. The ratios are those of the fastest
-rounds: what else runs on the machine makes a round slower, never faster.
-
-Where a benchmark's rivals took turns with it, its ``extra_info`` has ``beside``: their names and medians in
-seconds. Then medians are compared. ``figures`` are printed as they are.
+The ratios of groups are those of the fastest rounds: what else runs on the machine makes a round slower,
+never faster. Where rivals took turns, medians are compared.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-BASE = "whereabouts"
+from bench import machine, peers
+from bench.measured import Measured, measured
+from bench.tables import summary
+
+_left_for_later = pytest.StashKey[int]()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.config.stash[_left_for_later] = item.config.stash.get(_left_for_later, 0) + 1
 
 
 # Behind the tables, so that it is what remains on the screen.
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for heading, lines in summary(_measured(config)):
+        if lines:
+            terminalreporter.section(heading)
+            for line in lines:
+                terminalreporter.write_line(line, red=line.startswith("MISSED"))
+    terminalreporter.section("seconds of each module, and what was left out")
+    for module, seconds in _seconds(terminalreporter).items():
+        terminalreporter.write_line(f"{seconds:7.1f}  {module}")
+    for sentence in _left_out(terminalreporter):
+        terminalreporter.write_line(f"left out: {sentence}", yellow=True)
+    if later := config.stash.get(_left_for_later, 0):
+        terminalreporter.write_line(f"left out: {later} that take long: make bench-report", yellow=True)
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    machine_info["cpu"].pop("flags", None)
+    machine_info["versions"] = machine.versions()
+
+
+def pytest_benchmark_update_json(
+    config: pytest.Config, benchmarks: Sequence[Any], output_json: dict[str, Any]
+) -> None:
+    for benchmark in output_json["benchmarks"]:
+        # Every round, and whatever a test is parametrised with: much, and nobody looks at it.
+        benchmark["stats"].pop("data", None)
+        benchmark["params"] = None
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    output_json["left_out"] = list(_left_out(terminal))
+    output_json["seconds"] = _seconds(terminal)
+
+
+def _measured(config: pytest.Config) -> list[Measured]:
     session: Any = getattr(config, "_benchmarksession", None)
-    groups: dict[str, dict[str, Any]] = defaultdict(dict)
-    for benchmark in session.benchmarks if session else ():
-        if "entry" in benchmark.extra_info and not benchmark.has_error:
-            groups[benchmark.group][benchmark.extra_info["entry"]] = benchmark
-    _write_beside(terminalreporter, session)
-    _write_figures(terminalreporter, session)
-    comparable = {group: entries for group, entries in groups.items() if BASE in entries and len(entries) > 1}
-    if not comparable:
-        return
-    terminalreporter.section(f"ratios: time (and bytes) of each, {BASE} = 1")
-    width = max(map(len, comparable))
-    for group, entries in comparable.items():
-        base = entries.pop(BASE)
-        ratios = "  ".join(f"{name} {_ratio(other, base)}" for name, other in entries.items())
-        terminalreporter.write_line(f"{group:{width}}  {ratios}")
+    return [
+        measured(benchmark.as_dict(include_data=False))
+        for benchmark in (session.benchmarks if session else ())
+        if not benchmark.has_error
+    ]
 
 
-def _write_beside(terminalreporter: pytest.TerminalReporter, session: Any) -> None:
-    """The medians of benchmarks whose rivals took turns with them."""
-    timed = [one for one in (session.benchmarks if session else ()) if "beside" in one.extra_info]
-    if not timed:
-        return
-    terminalreporter.section("medians in ms of what took turns, and the ratio of the first to each other")
-    for benchmark in timed:
-        own = benchmark["median"]
-        others = "  ".join(
-            f"{name} {seconds * 1e3:.2f} ({own / seconds:.2f})"
-            for name, seconds in benchmark.extra_info["beside"].items()
-        )
-        terminalreporter.write_line(f"{benchmark.name} {own * 1e3:.2f}  {others}")
+def _seconds(terminalreporter: Any) -> dict[str, float]:
+    """How long the tests of each module took, with what they needed."""
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    return {module: round(taken, 1) for module, taken in sorted(seconds.items())}
 
 
-def _write_figures(terminalreporter: pytest.TerminalReporter, session: Any) -> None:
-    """What is not a time on the clock, such as memory."""
-    told = [one for one in (session.benchmarks if session else ()) if "figures" in one.extra_info]
-    if told:
-        terminalreporter.section("figures")
-    for benchmark in told:
-        figures = "  ".join(
-            f"{name} {number:.4g}" for name, number in benchmark.extra_info["figures"].items()
-        )
-        terminalreporter.write_line(f"{benchmark.name}  {figures}")
+def _left_out(terminalreporter: Any) -> Iterator[str]:
+    reports = terminalreporter.stats.get("skipped", [])
+    skipped = Counter((report.nodeid.partition("::")[0], _reason(report)) for report in reports)
+    for (module, reason), count in sorted(skipped.items()):
+        yield f"{module} ({count}): {reason}"
+    yield from peers.absent()
 
 
-def _ratio(other: Any, base: Any) -> str:
-    time = f"{other['min'] / base['min']:.2f}"
-    if not base.extra_info.get("bytes") or "bytes" not in other.extra_info:
-        return time
-    return f"{time} ({other.extra_info['bytes'] / base.extra_info['bytes']:.2f})"
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    assert isinstance(report.longrepr, tuple)
+    return str(report.longrepr[2]).removeprefix("Skipped: ")

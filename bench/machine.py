@@ -1,0 +1,46 @@
+"""On what was measured, and against which programs, as far as they tell their version."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from bench.peers import present
+from tests.suites import find_program
+
+ASSETS = (os.environ.get("KUBEBUILDER_ASSETS"), "/usr/local/kubebuilder/bin")
+PACKAGES = ("grpcio", "msgspec", "pyroaring", "bitarray", "intbitset", "zstandard", "kubernetes")
+
+
+def versions() -> dict[str, str]:
+    """Names of programs and packages, and their versions; those that are not there are left out."""
+    return {name: found for name, found in _versions() if found}
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name, program in (
+        ("kube-apiserver", find_program("kube-apiserver", *ASSETS)),
+        ("etcd of the API server", find_program("etcd", *ASSETS)),
+        ("etcd", shutil.which("etcd")),
+    ):
+        if program:
+            yield name, _number(_said(program, "--version"))
+    for peer in present():
+        yield peer.name, _said(peer.program).partition("version ")[2] or "unknown"
+    for name in PACKAGES:
+        yield name, version(name)
+
+
+def _said(program: str, *arguments: str) -> str:
+    """The first line; a CNI plugin without CNI_COMMAND in its environment says who it is."""
+    run = subprocess.run(
+        [program, *arguments], env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    return (run.stdout.strip() or run.stderr.strip()).partition("\n")[0]
+
+
+def _number(line: str) -> str:
+    found = re.search(r"\d+(\.\d+)+\S*", line)
+    return found[0] if found else line
