@@ -34,7 +34,6 @@ _OF_GO: Mapping[str, Any] = {
     # It does not go without a flat file, and a kubeconfig has none of its keys.
     "configuration_path": "{kubeconfig}",
     "log_level": "error",
-    "log_file": "{directory}/log",
 }
 
 

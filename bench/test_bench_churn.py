@@ -1,0 +1,206 @@
+"""Pods that come and go: ADD and DEL mixed, by 8 callers at once, on a range that is in use
+
+Each caller adds and deletes pods of its own without a pause, in an order that is random and the same in
+every run. As many addresses of a /22 as the name says are in use by others all the time (of another
+plugin's: as many as it gives in two seconds). Ours are called by the native plugin and its agent. A round
+is 80 calls; where another plugin makes fewer, its time is that of as many. No two pods of ours held one
+address at a time, no call failed, and in the end the lowest free address was the next, else the run has
+failed.
+"""
+
+import random
+import time
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from ipaddress import ip_network
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from threading import Lock
+from time import perf_counter
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench import datastores
+from bench.calls import Calls, Held
+from bench.datastores import Datastore, Place, datastore
+from bench.peers import Peer
+from bench.pods import Filled
+from bench.turns import Failed, Run, take_turns
+from tests.cni_calls import Runtime
+from tests.node_agent import Agent, agent_in_a_directory
+from tests.store_contract import SOON
+from whereabouts.addresses import Address
+from whereabouts.deadline import Deadline
+from whereabouts.ranges import Range
+
+RANGE = "10.0.0.0/22"
+CALLERS, MOST_HELD = 8, 6
+"""And how many pods each has at most."""
+CALLS, FEWER_CALLS = 10, 2
+"""Of each caller in a round; the fewer ones are of plugins that ask an API server for all they do."""
+ROUNDS = 10
+PEER_SECONDS = 2.0
+USED = 750
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[Agent]:
+    with agent_in_a_directory() as agent:
+        agent.start()
+        yield agent
+
+
+@pytest.fixture(scope="module", params=datastores.NAMES)
+def store(request: pytest.FixtureRequest) -> Iterator[Datastore]:
+    with datastore(request.param) as running:
+        yield running
+
+
+class Ledger:
+    """Which addresses are held now, from the answer of an ADD to the beginning of a DEL."""
+
+    def __init__(self) -> None:
+        self.held: set[Address] = set()
+        self.given_twice = 0
+        self._lock = Lock()
+
+    def take(self, held: Held) -> None:
+        with self._lock:
+            for address in held.addresses():
+                self.given_twice += address in self.held
+                self.held.add(address)
+
+    def give_back(self, held: Held) -> None:
+        with self._lock:
+            self.held.difference_update(held.addresses())
+
+
+class Caller:
+    """Makes calls one after the other."""
+
+    def __init__(self, calls: Calls, ledger: Ledger, seed: int) -> None:
+        self.seconds: dict[str, list[float]] = {"ADD": [], "DEL": []}
+        self.failures: list[str] = []
+        self._calls = calls
+        self._ledger = ledger
+        self._random = random.Random(seed)
+
+    def play(self, number: int) -> None:
+        """So many calls; those that fail are noted."""
+        for _ in range(number):
+            held = len(self._calls.held)
+            command = "ADD" if self._random.random() * MOST_HELD >= held else "DEL"
+            begun = perf_counter()
+            try:
+                self._add() if command == "ADD" else self._delete()
+            except Failed as error:
+                self.failures.append(str(error))
+            self.seconds[command].append(perf_counter() - begun)
+
+    def _add(self) -> None:
+        self._calls.add()
+        self._ledger.take(self._calls.held[-1])
+
+    def _delete(self) -> None:
+        held = self._calls.held
+        held.append(held.pop(self._random.randrange(len(held))))
+        self._ledger.give_back(held[-1])
+        self._calls.delete()
+
+
+class Churn:
+    """All callers of one network."""
+
+    def __init__(self, runtime: Runtime, files: Path) -> None:
+        self.ledger = Ledger()
+        self.callers = [
+            Caller(Calls([runtime], files, f"caller-{seed}"), self.ledger, seed) for seed in range(CALLERS)
+        ]
+
+    def play(self, number: int = CALLS) -> float:
+        """So many calls of each caller; seconds."""
+        begun = perf_counter()
+        with ThreadPoolExecutor(CALLERS) as threads:
+            list(threads.map(lambda caller: caller.play(number), self.callers))
+        return perf_counter() - begun
+
+    @property
+    def failures(self) -> list[str]:
+        return [failure for caller in self.callers for failure in caller.failures]
+
+    def median_ms(self, command: str) -> float:
+        return median(taken for caller in self.callers for taken in caller.seconds[command]) * 1e3
+
+
+class PeerChurn:
+    """The same by another plugin."""
+
+    def __init__(self, peer: Peer, store: Datastore, directory: Path, used: int) -> None:
+        self.peer = peer
+        self.churn: Churn | None = None
+        self._used = used
+        self._place = partial(store.place, directory)
+        self._calls = FEWER_CALLS if peer.asks_api_server else CALLS
+
+    def take_turn(self) -> float:
+        """Seconds that a round takes. Raises :class:`~bench.turns.Failed` where nothing works."""
+        if self.churn is None:
+            self.churn = self._on_filled_range()
+        return self.churn.play(self._calls) * CALLS / self._calls
+
+    def _on_filled_range(self) -> Churn:
+        place = self._place()
+        runtime, files = place.runtime_of(self.peer, RANGE), place.directory / "calls"
+        others, until = Calls([runtime], files), time.monotonic() + PEER_SECONDS
+        while len(others.held) < self._used and time.monotonic() < until:
+            others.add()
+        return Churn(runtime, files)
+
+
+def fill(place: Place, used: int) -> None:
+    """Let others hold the first ``used`` addresses."""
+    filled = Filled(Range.parse(RANGE), used)
+    with place.store() as store:
+        store.create_pool(filled.pool(), Deadline(SOON))
+        for block in filled.blocks():
+            store.write_block(block.key, None, block, Deadline(SOON))
+
+
+def lowest_free(used: int, held: Collection[Address]) -> Address:
+    """The next address, where the first ``used`` ones and those ``held`` are in use."""
+    given = (address for address in ip_network(RANGE).hosts() if address.packed[-1])
+    return next(address for address in islice(given, used, None) if address not in held)
+
+
+def figures(ours: Churn, theirs: Sequence[PeerChurn]) -> dict[str, float]:
+    told: dict[str, float] = {f"{command} p50 ms": ours.median_ms(command) for command in ("ADD", "DEL")}
+    for peer in theirs:
+        if peer.churn:
+            name = peer.peer.name
+            told |= {f"{command} p50 ms, {name}": peer.churn.median_ms(command) for command in ("ADD", "DEL")}
+            told[f"{name}: addresses given twice"] = peer.churn.ledger.given_twice
+            told[f"{name}: calls that failed"] = len(peer.churn.failures)
+    return told
+
+
+@pytest.mark.parametrize("used", [USED, *(pytest.param(used, marks=pytest.mark.long) for used in (0, 960))])
+def test_churn(benchmark: BenchmarkFixture, store: Datastore, agent: Agent, used: int) -> None:
+    directory = agent.directory / f"{store.name}-{used}"
+    place = store.place(directory / "whereabouts")
+    fill(place, used)
+    ours = Churn(place.runtime(agent.plugin, RANGE), place.directory / "calls")
+    theirs = [PeerChurn(peer, store, directory / peer.name, used) for peer in store.peers]
+    beside: dict[str, Run] = {peer.peer.name: peer.take_turn for peer in theirs}
+    take_turns(benchmark, ours.play, beside, rounds=ROUNDS)
+    assert ours.failures == []
+    assert ours.ledger.given_twice == 0
+    last = Calls([place.runtime(agent.plugin, RANGE)], directory / "last", "last")
+    last.add()
+    assert last.held[0].addresses() == [lowest_free(used, ours.ledger.held)]
+    stats: Any = benchmark.stats
+    rate = CALLERS * CALLS / stats["median"]
+    benchmark.extra_info["figures"] = {"calls a second": rate, **figures(ours, theirs)}
