@@ -11,7 +11,7 @@ from typing import Any
 
 from .checker import Violation
 from .fault import Fault
-from .rounds import Rounds, Tally
+from .rounds import ROUND_SECONDS, Rounds, Tally
 from .world import World
 
 WORLDS = ("sqlite", "etcd", "kubernetes")
@@ -62,7 +62,7 @@ def _campaign(name: str, chosen: argparse.Namespace, seconds: float) -> dict[str
         rounds = Rounds(world, chosen.seed, _faults(world, chosen.fault))
         found: list[Violation] = []
         while not found and time.monotonic() - begun < seconds:
-            found = rounds.run()
+            found = rounds.run(seconds if seconds < ROUND_SECONDS[0] else 0.0)
             print(f"{name}: round {rounds.tally.rounds}: {_told(rounds.tally)}", flush=True)
         if found:
             place = chosen.evidence / f"{name}-{chosen.seed}-{rounds.tally.rounds}"

@@ -61,14 +61,15 @@ def make_call(call: Call, node: AgentNode, ipam: Mapping[str, object], random: R
     stdin = json.dumps(call.network.configuration(ipam, **call.members)).encode()
     dies_after = _draw_death(random) if random.random() < node.kill_share else None
     begun = monotonic()
-    process = _start(CONSOLE if call.program == ONE_SHOT else node.plugin, call.environment())
+    program = CONSOLE if call.program == ONE_SHOT else node.plugin
     killed = False
-    try:
-        stdout, stderr = process.communicate(stdin, dies_after or call.deadline + PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        stdout, stderr = process.communicate()
-        killed = dies_after is not None and process.returncode < 0
+    with _start(program, call.environment()) as process:
+        try:
+            stdout, stderr = process.communicate(stdin, dies_after or call.deadline + PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            stdout, stderr = process.communicate()
+            killed = dies_after is not None and process.returncode < 0
     return Entry(
         call.command,
         call.attachment,

@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
+from math import inf
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
@@ -62,15 +63,18 @@ class Rounds:
         self._load = Load(world, self.journal)
         self._quiet = itertools.count()
 
-    def run(self, seconds: float = 0.0) -> list[Violation]:
-        """One round, of so many seconds or of a usual length; what it found."""
+    def run(self, seconds: float = 0.0, longest: float = inf) -> list[Violation]:
+        """One round, of so many seconds or of a usual length; what it found.
+
+        ``longest`` is the longest time for which a fault may hold.
+        """
         number = self.tally.rounds
         random = Random(f"{self._seed} {number}")
         begun = monotonic()
         length = seconds or random.uniform(*ROUND_SECONDS)
         self._load.begin(f"{self._seed} {number}", number)
         try:
-            self._strike(draw(self._faults, length, random), begun, length, random)
+            self._strike(draw(self._faults, length, longest, random), begun, length, random)
         finally:
             self._heal()
             stuck = self._load.drain(DRAIN_SECONDS)

@@ -13,12 +13,12 @@ from typing import Any
 
 from whereabouts.block import Block, BlockDamaged, BlockKey, Space
 
-from ..cni_calls import CONSOLE, LONG
+from ..cni_calls import LONG
 from . import process_faults as faults
 from .clock import Clock, build_clock
 from .fault import Fault
-from .networks import NETWORKS
 from .node import AgentNode
+from .operating import collect, operate, problems
 from .world import Attachment, Record, WithoutPods
 
 NODES = ("node-a", "node-b", "node-c")
@@ -114,39 +114,17 @@ class SqliteWorld(WithoutPods):
         clock was ahead: where there are such, the runtimes' GC it is.
         """
         if self._clocks:
-            self._collect(alive)
+            collect(self.nodes, self.ipam, alive)
         else:
             self._reconcile(alive)
-
-    def _collect(self, alive: Sequence[Attachment]) -> None:
-        for node in self.nodes:
-            for network in NETWORKS:
-                valid = [one for one in alive if (one.node, one.network) == (node.name, network.name)]
-                attachments = [{"containerID": one.container_id, "ifname": one.ifname} for one in valid]
-                members = {"cniVersion": "1.1.0", "cni.dev/valid-attachments": attachments}
-                configuration = network.configuration(self.ipam, **members)
-                run = subprocess.run(
-                    [node.plugin],
-                    input=json.dumps(configuration).encode(),
-                    env={"CNI_COMMAND": "GC", "CNI_PATH": "/opt/cni/bin"},
-                    capture_output=True,
-                    timeout=LONG,
-                    check=False,
-                )
-                assert run.returncode == 0, f"GC of {network.name} on {node.name}: {run.stdout!r}"
 
     def _reconcile(self, alive: Sequence[Attachment]) -> None:
         listed = [{"containerID": one.container_id, "ifname": one.ifname} for one in alive]
         path = self._directory / "attachments.json"
         path.write_text(json.dumps(listed))
-        said = self._operate(
-            "reconcile", "--all-nodes", "--grace", "0", "--allow-empty", "--valid-attachments", str(path)
-        )
+        options = ("--all-nodes", "--grace", "0", "--allow-empty", "--valid-attachments", str(path))
+        said = operate("reconcile", "--local", str(self.database), *options)
         assert said.returncode == 0, f"whereabouts reconcile: {said.stderr}"
-
-    def _operate(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [str(CONSOLE), *words, "--local", str(self.database)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
 
     # ------------------------------------------------------------- what is recorded
 
@@ -180,7 +158,8 @@ class SqliteWorld(WithoutPods):
         damaged: list[str] = []
         list(self._blocks(damaged))
         damaged += [f"SQLite: {text}" for (text,) in self._read("PRAGMA integrity_check") if text != "ok"]
-        return [*damaged, *self._index(), *self._problems()]
+        found = problems(self._directory, self.ipam, "--local", str(self.database))
+        return [*damaged, *self._index(), *found]
 
     def _index(self) -> Iterator[str]:
         """What the table of records has other than the blocks."""
@@ -194,21 +173,6 @@ class SqliteWorld(WithoutPods):
         }
         for row in listed ^ stored:
             yield f"{row} stands in {'the index' if row in listed else 'a block'} only"
-
-    def _problems(self) -> Iterator[str]:
-        """What ``whereabouts check`` finds."""
-        options: list[str] = []
-        for network in NETWORKS:
-            path = self._directory / f"{network.name}.json"
-            path.write_text(json.dumps(network.configuration(self.ipam)))
-            options += ["--netconf", str(path)]
-        said = self._operate("check", *options, "-o", "json")
-        if said.returncode not in (0, 1):
-            yield f"whereabouts check: status {said.returncode}: {said.stderr}"
-            return
-        for finding in json.loads(said.stdout)["findings"]:
-            if finding["severity"] != "harmless":
-                yield f"whereabouts check: {finding['kind']}: {finding['message']}"
 
     def close(self) -> None:
         for fault in self._faults:
