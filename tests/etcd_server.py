@@ -114,7 +114,7 @@ class EtcdServer:
 
     def is_leader(self) -> bool:
         status = self.call("/v3/maintenance/status")
-        return bool(status["leader"] == status["header"]["member_id"])
+        return bool(status.get("leader") == status["header"]["member_id"])
 
     def kill(self) -> None:
         """End the process without a chance to say goodbye."""

@@ -21,6 +21,7 @@ from whereabouts.stores.kubernetes import KubernetesStore
 from .api_double import ApiDouble, api_double
 from .api_double_requests import Asked, Fault
 from .api_server import kubeconfig, resources
+from .fault_proxy import TRICKLE, Rule, fault_proxy
 from .faults import Killed
 from .kube_requests import recorded
 from .kubernetes_contract import fill, free
@@ -435,3 +436,18 @@ def test_a_conflict_is_a_conflict(server: ApiDouble, open_store: Callable[[], Ku
     one.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
     with pytest.raises(Conflict):
         two.write_block(KEY, None, block_with(KEY, 2), Deadline(SOON))
+
+
+def test_an_answer_in_drops_takes_no_longer_than_an_attempt_may(
+    server: ApiDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_api, "ATTEMPT", 1.0)
+    namespace = server.namespace()
+    with fault_proxy(server.server, "", tmp_path) as proxy:
+        path = kubeconfig(tmp_path / "kubeconfig", proxy.server, namespace, authority=proxy.authority)
+        api = kube_api.ApiClient(from_kubeconfig(path))
+        proxy.rules = [Rule(TRICKLE, 1.0, seconds=6.0)]
+        with pytest.raises((Unavailable, DeadlineExceeded)):
+            api.fetch(Request("GET", resources(namespace, "addressblocks")), Deadline(3.0))
+        assert proxy.counts[TRICKLE] > 1, "it is asked again, as after any answer that does not come"
+        api.close()

@@ -22,7 +22,10 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import BufferedReader, RawIOBase
+from math import inf
 from threading import Lock
+from time import monotonic
 from urllib.parse import urlencode, urlsplit
 
 from whereabouts.deadline import Deadline, DeadlineExceeded
@@ -147,7 +150,7 @@ class ApiClient:
         self._source = source
         self._patience = patience
         self._lock = Lock()
-        self._idle: list[HTTPConnection] = []
+        self._idle: list[_WholeRequests] = []
         self._closed = False
         self._take(source())
 
@@ -308,6 +311,7 @@ class ApiClient:
                 return _Answer(
                     response.status, response.read(), _seconds(response.headers.get("Retry-After"))
                 )
+            connection.until = inf
             link.settimeout(silence)
             return _Answer(response.status, b"", None, Stream(connection, link, response))
         except (OSError, HTTPException) as error:
@@ -316,7 +320,7 @@ class ApiClient:
             if not goes_on:
                 connection.close()
 
-    def _ask(self, connection: HTTPConnection, request: Request) -> HTTPResponse:
+    def _ask(self, connection: _WholeRequests, request: Request) -> HTTPResponse:
         headers = {**self._headers, "Accept": request.accept}
         body = None
         if request.body is not None:
@@ -331,25 +335,26 @@ class ApiClient:
     def _lost(self, error: Exception) -> _Lost:
         return _Lost(f"no answer from the API server at {self._access.server}: {_reason(error)}")
 
-    def _connection(self, timeout: float) -> HTTPConnection:
+    def _connection(self, timeout: float) -> _WholeRequests:
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
                 return self._open(timeout)
             if connection.sock is not None and not select.select([connection.sock], (), (), 0)[0]:
-                connection.sock.settimeout(timeout)
+                connection.allow(timeout)
                 return connection
             connection.close()  # the server has closed it: nothing else makes an idle one readable
 
-    def _open(self, timeout: float) -> HTTPConnection:
-        connection: HTTPConnection
+    def _open(self, timeout: float) -> _WholeRequests:
+        connection: _WholeRequests
         if self._tls is None:
             connection = _WholeRequests(self._host, self._port, timeout=timeout)
         else:
             secure = _SecureConnection(self._host, self._port, timeout=timeout, context=self._tls)
             secure.server_name = self._access.server_name
             connection = secure
+        connection.until = monotonic() + timeout
         try:
             connection.connect()
         except OSError as error:
@@ -359,7 +364,7 @@ class ApiClient:
             ) from error
         return connection
 
-    def _put_back(self, connection: HTTPConnection, kept: bool) -> None:
+    def _put_back(self, connection: _WholeRequests, kept: bool) -> None:
         with self._lock:
             if kept and not self._closed and len(self._idle) < MAX_IDLE:
                 self._idle.append(connection)
@@ -370,7 +375,18 @@ class ApiClient:
 class _WholeRequests(HTTPConnection):
     """A connection that hands a request to the kernel as a whole: headers apart wake the server twice."""
 
+    until = inf
+    """By when, on the monotonic clock, an answer has to be complete."""
     _parts: list[bytes]
+
+    def allow(self, seconds: float) -> None:
+        """Let the next request and its answer take that long."""
+        self.until = monotonic() + seconds
+        self.sock.settimeout(seconds)
+
+    def response_class(self, sock: socket.socket, **options: Any) -> HTTPResponse:  # type: ignore[override]
+        """An answer that is read only as long as :attr:`until` says."""
+        return HTTPResponse(_Incoming(sock, self), **options)  # type: ignore[arg-type]
 
     def send(self, data: Any) -> None:
         """Keep what :meth:`getresponse` is to send."""
@@ -381,6 +397,38 @@ class _WholeRequests(HTTPConnection):
         parts, self._parts = self._parts, []
         self.sock.sendall(b"".join(parts))
         return super().getresponse()
+
+
+class _Incoming(RawIOBase):
+    """What comes over a connection. A socket's own timeout is for each piece, however many there are."""
+
+    def __init__(self, sock: socket.socket, connection: _WholeRequests) -> None:
+        """To be read while the ``connection`` allows it."""
+        self._sock = sock
+        self._connection = connection
+        self._pieces = sock.makefile("rb", buffering=0)
+
+    def makefile(self, mode: str) -> BufferedReader:
+        """As of a socket."""
+        return BufferedReader(self)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """The next piece. Raises TimeoutError when the time is over."""
+        if self._connection.until < inf:
+            left = self._connection.until - monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+        return self._pieces.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket, which its connection may have closed meanwhile."""
+        self._pieces.close()
+        super().close()
 
 
 class _SecureConnection(_WholeRequests, HTTPSConnection):
