@@ -1,92 +1,108 @@
-"""The controller as a process in a big cluster: CPU time and memory, with its watches and its audits.
+"""The controller as a process against the size of the cluster: its memory, and CPU time of an audit.
 
-1,000 nodes, 50,000 pods of 5 KB and as many allocations, behind the double of the API server, which is slow:
-the time on the clock says nothing, the process's own CPU time does. ``peak`` is VmHWM in MiB.
+Nodes, pods of 5 KB and as many allocations, behind the double of the API server, which is slow: the time on
+the clock says nothing, the process's own CPU time does. That is of a second audit, the watches of the time
+between included. Memory is the most that the process ever had resident (VmHWM), its start included.
 """
 
-import json
-from collections.abc import Iterator
-from ipaddress import ip_address
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.test_bench_cluster import pod
-from tests.api_double import ApiDouble, api_double
+from bench.cluster_double import fill
+from bench.server_metrics import cpu_seconds
+from tests.api_double import api_double
 from tests.api_server import ADMIN, kubeconfig
-from tests.controller_process import Controller, running, until
-from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
-from whereabouts.owners import Owner
-from whereabouts.pool import Pool, PoolKey
-from whereabouts.stores import kube_objects as objects
+from tests.controller_process import Controller, running
 
-NODES, PODS = 1_000, 50_000
-RANGE = "172.16.0.0/14"
-FIRST = int(ip_address("172.16.0.0"))
-AUDITS = 1
 LONG = 300.0
+GLANCE = 0.25
+"""Seconds between looks at the metrics: they cost the controller some CPU time themselves."""
+SELDOM = 0.1
+"""The same as a part of the time that was waited already."""
+AUDITS = "whereabouts_controller_audits_total"
 
 
-def put(double: ApiDouble, namespace: str, plural: str, content: Any) -> None:
-    metadata = content["metadata"]
-    metadata |= {"uid": metadata.get("uid") or metadata["name"], "resourceVersion": "5"}
-    if namespace:
-        metadata["namespace"] = namespace
-    double.objects[namespace, plural, metadata["name"]] = content
+class Size(NamedTuple):
+    """Of a cluster."""
+
+    nodes: int
+    pods: int
 
 
-def fill(double: ApiDouble, namespace: str) -> None:
-    owners: dict[int, dict[int, Owner]] = {}
-    for number in range(PODS):
-        address = FIRST + number + number // 255 + 1
-        content = pod(number)
-        metadata, node = content["metadata"], f"worker-{number % NODES:04d}.cluster.example"
-        networks = [{"name": "default/blue", "interface": "net1", "ips": [str(ip_address(address))]}]
-        metadata["annotations"]["k8s.v1.cni.cncf.io/network-status"] = json.dumps(networks)
-        put(double, metadata["namespace"], "pods", content)
-        ref, container = f"{metadata['namespace']}/{metadata['name']}", f"{number:064x}"
-        owner = Owner(ref, metadata["uid"], container, "net1", node, "blue", RANGE, 1)
-        owners.setdefault(address // BLOCK_SIZE, {})[address % BLOCK_SIZE] = owner
-    for number in range(NODES):
-        status = {"conditions": [{"type": "Ready", "status": "True"}]}
-        name = f"worker-{number:04d}.cluster.example"
-        put(double, "", "nodes", {"metadata": {"name": name}, "spec": {}, "status": status})
-    for number, held in owners.items():
-        block = Block(BlockKey(Space(), 4, number * BLOCK_SIZE), held)
-        put(double, namespace, "addressblocks", objects.block_object(block, {}))
-    pool = Pool(PoolKey("", RANGE), shared=True)
-    annotations = {name: text for name, text in objects.pool_annotations(pool, 0).items() if text}
-    put(double, namespace, "ippools", objects.new_pool(pool, annotations))
+class Measured(NamedTuple):
+    """One controller."""
+
+    audit_seconds: float
+    """CPU time."""
+    peak: float
+    """MiB."""
 
 
-@pytest.fixture
-def controller(tmp_path: Path) -> Iterator[Controller]:
+def audited(controller: Controller) -> None:
+    """Wait for the end of the next audit."""
+    before, begun = controller.metric(AUDITS), time.monotonic()
+    while controller.metric(AUDITS) <= before:
+        waited = time.monotonic() - begun
+        assert waited < LONG, f"no audit within {LONG:g} s"
+        time.sleep(max(GLANCE, SELDOM * waited))
+
+
+def measured(size: Size, directory: Path, audit: Callable[[Callable[[], None]], None]) -> Measured:
+    """Start a controller. ``audit`` calls what it is given."""
+    directory.mkdir()
     with api_double() as double:
         namespace = double.namespace()
-        fill(double, namespace)
-        path = kubeconfig(tmp_path / "kubeconfig", double.server, namespace, ADMIN, double.authority)
+        fill(double, namespace, *size)
+        path = kubeconfig(directory / "kubeconfig", double.server, namespace, ADMIN, double.authority)
         with running(path, "--namespace", namespace, "--audit-interval", "1") as controller:
-            yield controller
+            if not controller.metric(AUDITS):
+                audited(controller)
+            before = controller.metric(AUDITS), cpu_seconds(controller.pid)
+            audit(lambda: audited(controller))
+            seconds = cpu_seconds(controller.pid) - before[1]
+            audits = controller.metric(AUDITS) - before[0]
+            assert controller.metric("whereabouts_controller_allocations") == size.pods
+            assert controller.metric("whereabouts_controller_suspect_addresses") == 0
+            return Measured(seconds / audits, controller.peak_mebibytes())
 
 
-def test_a_controller_of_fifty_thousand_allocations(
-    benchmark: BenchmarkFixture, controller: Controller
-) -> None:
-    seconds: list[float] = []
-
-    def audit() -> None:
-        audits, before = controller.metric("whereabouts_controller_audits_total"), controller.cpu_seconds()
-        until(lambda: controller.metric("whereabouts_controller_audits_total") > audits, LONG)
-        seconds.append(controller.cpu_seconds() - before)
-
+def timed(benchmark: BenchmarkFixture) -> Callable[[Callable[[], None]], None]:
+    """Has the benchmark time what it is given."""
     pedantic: Any = benchmark.pedantic
-    pedantic(audit, rounds=AUDITS)
-    assert controller.metric("whereabouts_controller_allocations") == PODS
-    assert controller.metric("whereabouts_controller_suspect_addresses") == 0
+    return lambda audit: pedantic(audit, rounds=1)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param((Size(100, 1_000), Size(300, 3_000)), id="300 nodes"),
+        pytest.param(
+            (Size(100, 1_000), Size(300, 3_000), Size(1_000, 10_000), Size(1_000, 50_000)),
+            id="1000 nodes",
+            marks=pytest.mark.long,
+        ),
+    ],
+)
+def test_controller(benchmark: BenchmarkFixture, tmp_path: Path, sizes: Sequence[Size]) -> None:
+    *others, largest = sizes
+    points = {size: measured(size, tmp_path / str(size.pods), lambda audit: audit()) for size in others}
+    points[largest] = measured(largest, tmp_path / str(largest.pods), timed(benchmark))
     benchmark.extra_info["figures"] = {
-        "CPU seconds of an audit": median(seconds),
-        "peak MiB": controller.peak_mebibytes(),
+        name: number
+        for size, one in points.items()
+        for name, number in (
+            (f"peak MiB, {size.nodes} nodes, {size.pods} pods", one.peak),
+            (f"CPU seconds of an audit, {size.nodes} nodes, {size.pods} pods", one.audit_seconds),
+        )
+    }
+    benchmark.extra_info["curve"] = {
+        "title": "memory of the controller against pods with an address",
+        "x": {"label": "pods", "log": True},
+        "y": {"label": "MiB", "log": False},
+        "series": {"peak": [[size.pods, one.peak] for size, one in points.items()]},
     }

@@ -88,18 +88,14 @@ class Controller:
         """Where it serves metrics and pages."""
         return next(line for line in reversed(self.lines) if PORT_LINE in line).partition(PORT_LINE)[2]
 
-    def cpu_seconds(self) -> float:
-        """The CPU time that it has taken since its start."""
-        fields = Path(f"/proc/{self._pid()}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def peak_mebibytes(self) -> float:
         """The most memory that it had."""
-        lines = Path(f"/proc/{self._pid()}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
         return int(peak) / 1024
 
-    def _pid(self) -> int:
+    @property
+    def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
 

@@ -1,0 +1,53 @@
+"""A cluster of nodes and pods, each with an address of ours, in the double of the API server."""
+
+import json
+from ipaddress import ip_address
+from typing import Any
+
+from bench.test_bench_cluster import pod
+from tests.api_double import ApiDouble
+from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
+from whereabouts.owners import Owner
+from whereabouts.pool import Pool, PoolKey
+from whereabouts.stores import kube_objects as objects
+
+RANGE = "172.16.0.0/14"
+FIRST = int(ip_address("172.16.0.0"))
+
+
+def put(double: ApiDouble, namespace: str, plural: str, content: Any) -> None:
+    """Store an object without asking whether it is as it should be."""
+    metadata = content["metadata"]
+    metadata |= {"uid": metadata.get("uid") or metadata["name"], "resourceVersion": "5"}
+    if namespace:
+        metadata["namespace"] = namespace
+    double.objects[namespace, plural, metadata["name"]] = content
+
+
+def fill(double: ApiDouble, namespace: str, nodes: int, pods: int) -> None:
+    """``pods`` pods of 5 KB, spread over ``nodes`` nodes; their records in ``namespace``."""
+    owners: dict[int, dict[int, Owner]] = {}
+    for number in range(pods):
+        address = FIRST + number + number // 255 + 1
+        content = pod(number)
+        metadata, node = content["metadata"], _node(number % nodes)
+        networks = [{"name": "default/blue", "interface": "net1", "ips": [str(ip_address(address))]}]
+        metadata["annotations"]["k8s.v1.cni.cncf.io/network-status"] = json.dumps(networks)
+        content["spec"]["nodeName"] = node
+        put(double, metadata["namespace"], "pods", content)
+        ref, container = f"{metadata['namespace']}/{metadata['name']}", f"{number:064x}"
+        owner = Owner(ref, metadata["uid"], container, "net1", node, "blue", RANGE, 1)
+        owners.setdefault(address // BLOCK_SIZE, {})[address % BLOCK_SIZE] = owner
+    for number in range(nodes):
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        put(double, "", "nodes", {"metadata": {"name": _node(number)}, "spec": {}, "status": status})
+    for number, held in owners.items():
+        block = Block(BlockKey(Space(), 4, number * BLOCK_SIZE), held)
+        put(double, namespace, "addressblocks", objects.block_object(block, {}))
+    pool = Pool(PoolKey("", RANGE), shared=True)
+    annotations = {name: text for name, text in objects.pool_annotations(pool, 0).items() if text}
+    put(double, namespace, "ippools", objects.new_pool(pool, annotations))
+
+
+def _node(number: int) -> str:
+    return f"worker-{number:04d}.cluster.example"
