@@ -1,5 +1,6 @@
 """Nodes and a controller that keep records in custom resources of a real API server, over faulty networks."""
 
+import json
 import shutil
 import signal
 import tempfile
@@ -176,6 +177,12 @@ class KubernetesWorld:
         if self.controller.ended_by_itself():
             damaged.append("the controller ended by itself: " + "\n".join(self.controller.lines[-20:]))
         return [*damaged, *problems(self._directory, self.ipam, "--kubeconfig", self._direct)]
+
+    def save(self, directory: Path) -> None:
+        (directory / "controller.log").write_text("\n".join(self.controller.lines) + "\n")
+        for plural in (kube_objects.BLOCKS, kube_objects.POOLS):
+            found = list(items(self._server, NAMESPACE, plural))
+            (directory / f"{plural}.json").write_text(json.dumps(found, indent=1) + "\n")
 
     def close(self) -> None:
         for node in self.nodes:

@@ -85,7 +85,8 @@ class Rounds:
         found += checker.of_calls(entries)
         found += self._check_store(entries, random)
         self.tally.count([entry for entry in self.journal.entries() if entry.begun >= begun])
-        self.journal.keep({hold.attachment for hold in self._alive()})
+        if not found:
+            self.journal.keep({hold.attachment for hold in self._alive()})
         return found
 
     # ----------------------------------------------------------------------- faults
@@ -183,3 +184,4 @@ class Rounds:
         self.journal.save(directory / "journal.jsonl")
         for node in self._world.nodes:
             (directory / f"{node.name}.log").write_text("\n".join(node.agent.lines) + "\n")
+        self._world.save(directory)

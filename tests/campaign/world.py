@@ -6,6 +6,7 @@ with two functions: ``missing() -> str``, what this machine lacks for it (empty:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from .fault import Fault
@@ -91,12 +92,18 @@ class World(Protocol):
         which addresses are left out for good.
         """
 
+    def save(self, directory: Path) -> None:
+        """Write down there what else helps to look into what was found."""
+
     def close(self) -> None:
         """End everything that was started, and remove it. Twice is once."""
 
 
 class WithoutPods:
-    """Part of a world in which nobody asks which pods there are."""
+    """Part of a world in which nobody asks which pods there are, and nothing has a log but agents."""
+
+    def save(self, directory: Path) -> None:
+        pass
 
     def pod_begins(self, node: str, pod: str) -> str:
         return ""
