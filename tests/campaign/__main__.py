@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     able = [name for name in worlds if not _left_out(name)]
     print(f"seed {chosen.seed}", flush=True)
     results = [_campaign(name, chosen, 60.0 * chosen.minutes / len(able)) for name in able]
-    if chosen.json is not None:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(results, indent=2) + "\n")
+    for result in results:
+        print(_summary(result), flush=True)
     return 0 if able and not any(result["violations"] for result in results) else 1
 
 
@@ -38,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=time.time_ns() % 1_000_000, help="of all that is drawn (default: any)")
     add("--world", action="append", choices=WORLDS, help="may be repeated (default: all)")
     add("--fault", action="append", metavar="NAME", help="only these; may be repeated (default: all)")
-    add("--json", type=Path, metavar="FILE", help="where the results go")
+    add("--json", type=Path, metavar="DIR", help="where each world's result goes, as WORLD.json")
     add(
         "--evidence", type=Path, default=PLACE, metavar="DIR", help="for what is found (default: %(default)s)"
     )
@@ -69,7 +68,11 @@ def _campaign(name: str, chosen: argparse.Namespace, seconds: float) -> dict[str
             _tell(found, rounds, place)
     finally:
         world.close()
-    return _result(name, chosen.seed, time.monotonic() - begun, rounds.tally, found)
+    result = _result(name, chosen.seed, time.monotonic() - begun, rounds.tally, found)
+    if chosen.json is not None:
+        chosen.json.mkdir(parents=True, exist_ok=True)
+        (chosen.json / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result
 
 
 def _faults(world: World, names: Sequence[str] | None) -> list[Fault]:
@@ -115,6 +118,16 @@ def _result(name: str, seed: int, seconds: float, tally: Tally, found: Sequence[
         "deadline_seconds": slowest.deadline if slowest else 0.0,
         "violations": len(found),
     }
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+    struck = ", ".join(f"{name} {number}" for name, number in result["faults"].items())
+    slowest = f"{result['slowest_seconds']} s of {result['deadline_seconds']:g}"
+    return (
+        f"{result['world']}: {result['minutes']} minutes, {result['rounds']} rounds, {result['calls']} calls,"
+        f" {result['adds']} of them ADD; faults: {struck}; the slowest answer took {slowest};"
+        f" violations: {result['violations']}"
+    )
 
 
 if __name__ == "__main__":
