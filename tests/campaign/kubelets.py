@@ -29,7 +29,8 @@ class Client:
     def __init__(self, server: ApiServer) -> None:
         self._server = server
         self._tls = ssl.create_default_context(cafile=server.authority)
-        self._kept = threading.local()
+        self._lock = threading.Lock()
+        self._idle: list[http.client.HTTPSConnection] = []
 
     def ask(
         self, method: str, path: str, body: object = None, content_type: str = "application/json"
@@ -44,26 +45,33 @@ class Client:
                 why = str(reply)
             except (OSError, http.client.HTTPException) as error:
                 why = repr(error)
-                self._connection().close()
             assert monotonic() < end, f"{method} {path}: {why}"
             threading.Event().wait(0.2)
 
     def _once(self, method: str, path: str, body: object, content_type: str) -> Reply:
         headers = {"Authorization": f"Bearer {ADMIN}", "Content-Type": content_type}
         connection = self._connection()
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        response = connection.getresponse()
-        return Reply(response.status, json.loads(response.read()))
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            reply = Reply(response.status, json.loads(response.read()))
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+        return reply
 
     def _connection(self) -> http.client.HTTPSConnection:
-        """This thread's own."""
-        connection: http.client.HTTPSConnection | None = getattr(self._kept, "connection", None)
-        if connection is None:
-            connection = http.client.HTTPSConnection(
-                LOOPBACK, self._server.port, timeout=5, context=self._tls
-            )
-            self._kept.connection = connection
-        return connection
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return http.client.HTTPSConnection(LOOPBACK, self._server.port, timeout=5, context=self._tls)
+
+    def close(self) -> None:
+        """Close all connections; nobody asks any more."""
+        for connection in self._idle:
+            connection.close()
 
 
 class _Reported(NamedTuple):
@@ -149,6 +157,7 @@ class Kubelets:
             self._ended = True
             self._changed.notify_all()
         self._thread.join(LONG)
+        self._client.close()
 
     # ------------------------------------------------------------------------- queue
 
