@@ -1,12 +1,13 @@
 """The contract over the embedded store, and what is its own: files, processes, damage."""
 
 import os
+import resource
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,41 @@ def test_a_listing_of_many_blocks_is_whole_and_in_order(tmp_path: Path) -> None:
         listed = [key for key, _ in store.bitmaps(KEY.space, 4, KEY.base, last, Deadline(SOON))]
         assert listed == [key for key in keys if key.base <= last]
     store.close()
+
+
+def test_a_log_that_filled_the_disk_is_used_again_when_nobody_reads_in_it_any_more(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    reader = sqlite3.connect(tmp_path / "w.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM blocks").fetchall()
+    with no_file_larger_than(400_000):
+        assert write_until_it_fails(store, 200) < 200
+        reader.close()
+        assert write_until_it_fails(store, 10) == 0
+        assert write_until_it_fails(store, 10) == 10
+    store.close()
+
+
+def write_until_it_fails(store: SqliteStore, most: int) -> int:
+    """Write a block again and again; how often that was done."""
+    with suppress(Unavailable):
+        for number in range(most):
+            previous = store.read_block(KEY, Deadline(SOON))
+            store.write_block(KEY, previous, block_with(KEY, number), Deadline(SOON))
+        return most
+    return number
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """Let files of this process grow up to so many bytes; what is written behind them fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_locked_file_is_waited_for_until_the_deadline(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ _POOL = "revision, shared, exhausted, network_name, range, node, whole"
 _OF_POOL = "network_name = ? AND range = ? AND node = ? AND whole = ?"
 _TRANSIENT = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR"}
+"""A disk that is full, and a quota that is used up."""
 _BUSY_PAUSE = 0.02
 _LARGEST_REVISION = 2**63 - 1
 LISTED = 256
@@ -352,7 +354,6 @@ class SqliteStore:
                 self._set_timeout(deadline)
         return translated
 
-
     def _understood(self) -> _Understood:
         """Say that the file is damaged where a row has what nobody wrote."""
         return _Understood(self._path)
@@ -369,13 +370,27 @@ class _Transaction:
     def __enter__(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         try:
             if kind is None:
                 self._connection.execute("COMMIT")
+        except sqlite3.Error as failure:
+            error = failure
+            raise
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error) and _primary(error) in _NO_ROOM:
+                self._reuse_log()
+
+    def _reuse_log(self) -> None:
+        """Let the log begin anew, if nobody reads in it, so that the next write need not make it longer.
+
+        SQLite does so behind a commit. One that has no room never gets there, and of a log that somebody
+        read in until it filled the disk, all its room would be out of use for good.
+        """
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 class _Translated:
