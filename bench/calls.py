@@ -105,6 +105,19 @@ class Calls:
         given = [address for held in added for address in held.addresses()]
         return Burst(seconds, given, [str(result) for result in results if isinstance(result, Failed)])
 
+    def delete_at_once(self, number: int) -> list[str]:
+        """DELs of so many pods that were added last; how they failed, if any did."""
+        last, self.held[-number:] = self.held[-number:], []
+        commands = []
+        for held in last:
+            stdin = self._input.with_name(f"{held.pod}-del.json")
+            stdin.write_bytes(self._network.config(prevResult=json.loads(held.result)))
+            commands.append(self._command("DEL", held.pod, stdin))
+        results = execute_at_once(commands)
+        for command in commands:
+            Path(command.stdin).unlink()
+        return [str(result) for result in results if isinstance(result, Failed)]
+
     def _command(self, command: str, pod: str, stdin: Path) -> Command:
         runtime = next(self._runtimes)
         return Command(runtime.program, (), runtime.environment(command, pod), stdin)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bench.pods import Contents
 from whereabouts.block import Block
 from whereabouts.deadline import Deadline
+from whereabouts.store import Store
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.etcd import EtcdStore
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, Marks
@@ -15,7 +16,19 @@ SECONDS = 600.0
 WRITERS = 8
 
 
-def load_sqlite(store: SqliteStore, contents: Contents) -> None:
+def load(store: Store, contents: Contents) -> None:
+    """Fill an open store that has nothing of the range."""
+    if isinstance(store, SqliteStore):
+        _load_sqlite(store, contents)
+    elif isinstance(store, EtcdStore):
+        _load_etcd(store, contents)
+    elif isinstance(store, KubernetesStore):
+        _load_kubernetes(store, contents)
+    else:
+        raise TypeError(f"no way is known to fill a {type(store).__name__}")
+
+
+def _load_sqlite(store: SqliteStore, contents: Contents) -> None:
     """Fill a file. The indexes are made at the end, all at once."""
     deadline, execute = Deadline(SECONDS), store._connection.execute
     execute("PRAGMA synchronous = OFF")
@@ -32,7 +45,7 @@ def load_sqlite(store: SqliteStore, contents: Contents) -> None:
     execute("PRAGMA synchronous = FULL")
 
 
-def load_etcd(store: EtcdStore, contents: Contents) -> None:
+def _load_etcd(store: EtcdStore, contents: Contents) -> None:
     """Fill a prefix of etcd."""
     deadline = Deadline(SECONDS)
     for block in contents.blocks():
@@ -40,7 +53,7 @@ def load_etcd(store: EtcdStore, contents: Contents) -> None:
     store.create_pool(contents.pool(), deadline)
 
 
-def load_kubernetes(store: KubernetesStore, contents: Contents) -> None:
+def _load_kubernetes(store: KubernetesStore, contents: Contents) -> None:
     """Fill a namespace, several writers at once. Blocks are flagged as who calls them exhausted does."""
     deadline, pool = Deadline(SECONDS), contents.pool()
     name = objects.pool_name(pool.key)

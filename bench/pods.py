@@ -38,6 +38,10 @@ def holder(number: int, range_: str = "", network_name: str = "", *, nodes: int 
 class Contents(Protocol):
     """What a store has of one range."""
 
+    @property
+    def text(self) -> str:
+        """The range, as configurations name it."""
+
     def blocks(self) -> Iterator[Block]:
         """Blocks with addresses."""
 
@@ -53,9 +57,13 @@ class Filled(NamedTuple):
     network_name: str = ""
     nodes: int = NODES
 
+    @property
+    def text(self) -> str:
+        return str(self.range.network)
+
     def blocks(self) -> Iterator[Block]:
         """Its blocks, the last of which may have room."""
-        space, text = Space(self.network_name), str(self.range.network)
+        space, text = Space(self.network_name), self.text
         for first in range(0, self.used, IN_A_BLOCK):
             key = BlockKey.of(space, self.address(first))
             last = min(first + IN_A_BLOCK, self.used)
@@ -67,7 +75,7 @@ class Filled(NamedTuple):
 
     def owner(self, number: int) -> Owner:
         """Who has the address that was given after ``number`` others."""
-        return holder(number, str(self.range.network), self.network_name, nodes=self.nodes)
+        return holder(number, self.text, self.network_name, nodes=self.nodes)
 
     def address(self, number: int) -> IPv4Address:
         """That address."""
@@ -76,7 +84,7 @@ class Filled(NamedTuple):
 
     def pool(self) -> Pool:
         """Its pool, which calls the full blocks exhausted."""
-        pool = Pool(PoolKey(self.network_name, str(self.range.network)), shared=True)
+        pool = Pool(PoolKey(self.network_name, self.text), shared=True)
         start, full = self.range.first // BLOCK_SIZE * BLOCK_SIZE, self.used // IN_A_BLOCK
         if not full:
             return pool
@@ -91,8 +99,8 @@ class Sliced(NamedTuple):
     pods_of_a_node: int
 
     @property
-    def range(self) -> str:
-        """As small as it can be."""
+    def text(self) -> str:
+        """A range that is as small as it can be."""
         return f"10.0.0.0/{24 - ceil(log2(self.nodes))}"
 
     def blocks(self) -> Iterator[Block]:
@@ -100,11 +108,11 @@ class Sliced(NamedTuple):
         first = int(IPv4Address("10.0.0.0"))
         for node in range(self.nodes):
             owners = {
-                1 + pod: holder(node + self.nodes * pod, self.range, nodes=self.nodes)
+                1 + pod: holder(node + self.nodes * pod, self.text, nodes=self.nodes)
                 for pod in range(self.pods_of_a_node)
             }
             yield Block(BlockKey(Space(), 4, first + node * BLOCK_SIZE), owners)
 
     def pool(self) -> Pool:
         """Without hints: no block is full."""
-        return Pool(PoolKey("", self.range), shared=True)
+        return Pool(PoolKey("", self.text), shared=True)

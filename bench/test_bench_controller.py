@@ -80,10 +80,10 @@ def timed(benchmark: BenchmarkFixture) -> Callable[[Callable[[], None]], None]:
 @pytest.mark.parametrize(
     "sizes",
     [
-        pytest.param((Size(100, 1_000), Size(300, 3_000)), id="300 nodes"),
+        pytest.param((Size(100, 1_000), Size(300, 3_000)), id="up to 300 nodes"),
         pytest.param(
             (Size(100, 1_000), Size(300, 3_000), Size(1_000, 10_000), Size(1_000, 50_000)),
-            id="1000 nodes",
+            id="up to 1,000 nodes",
             marks=pytest.mark.long,
         ),
     ],

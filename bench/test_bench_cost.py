@@ -23,11 +23,11 @@ from urllib.parse import urlsplit
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.calls import Calls
 from bench.costs import Costs, Watched
 from bench.counting_proxy import counting_proxy
 from bench.floors import BarePut, BareTransaction
 from bench.peers import on_api_server
-from bench.plugin_calls import PluginCalls
 from bench.pods import Filled
 from bench.server_metrics import cpu_seconds, server_of, servers_of
 from tests.api_server import ADMIN, api_server, kubeconfig
@@ -61,16 +61,16 @@ class World(NamedTuple):
     ipam: dict[str, Any]
     open_store: Callable[[], Store]
     floor: tuple[str, Callable[[Any, Block], Callable[[], object]]]
-    peers: dict[str, PluginCalls]
+    peers: dict[str, Calls]
 
-    def network(self) -> PluginCalls:
+    def network(self) -> Calls:
         """A network whose range has given ``USED`` addresses."""
         text = f"10.{next(_networks)}.0.0/16"
         store = self.open_store()
         for block in Filled(Range.parse(text), USED).blocks():
             store.write_block(block.key, None, block, Deadline(SOON))
         runtime = Runtime(self.agent.plugin, self.ipam | {"range": text, "log_level": "error"})
-        calls = PluginCalls(runtime, self.agent.directory / text.replace("/", "-"))
+        calls = Calls([runtime], self.agent.directory / text.replace("/", "-"))
         store.close()
         calls.add()  # the first call of a range makes its pool, and the first DEL may look for it
         calls.delete()
@@ -94,8 +94,8 @@ def on_kubernetes(stack: ExitStack, agent: Agent) -> World:
     namespace = server.namespace()
     path = kubeconfig(agent.directory / "kubeconfig", address, namespace, ADMIN, server.authority)
     peers = {
-        peer.name: PluginCalls(
-            Runtime(Path(peer.program), peer.ipam("10.200.0.0/16", str(agent.directory), path)),
+        peer.name: Calls(
+            [Runtime(Path(peer.program), peer.ipam("10.200.0.0/16", str(agent.directory), path))],
             agent.directory / peer.name,
         )
         for peer in on_api_server()
@@ -179,7 +179,16 @@ class Stretches:
 
     def run(self) -> None:
         """One round of what is measured."""
-        self._calls.add(self._at_once)
+        if self._at_once == 1:
+            self._calls.add()
+        else:
+            assert self._calls.add_at_once(self._at_once).failures == []
+
+    def _take_back(self) -> None:
+        if self._at_once == 1:
+            self._calls.delete()
+        else:
+            assert self._calls.delete_at_once(self._at_once) == []
 
     def before(self) -> None:
         """Between rounds: where a stretch has ended, the others have theirs."""
@@ -191,10 +200,10 @@ class Stretches:
 
     def end_stretch(self) -> None:
         self.add.stop(self._rounds * self._at_once)
-        assert len(set(self._calls.held)) == self._rounds * self._at_once
+        held = {address for one in self._calls.held for address in one.addresses()}
+        assert len(held) == self._rounds * self._at_once
         self.floor.of(BURST, self._write_bare)
-        taking_back = partial(self._calls.delete, self._at_once)
-        self.delete.of(self._rounds * self._at_once, partial(_times, self._rounds, taking_back))
+        self.delete.of(self._rounds * self._at_once, partial(_times, self._rounds, self._take_back))
         for name, calls in self._peers.items():
             add, delete = self.peers[name]
             calls.add()

@@ -5,9 +5,8 @@ the first step of a curve, from an empty range to one with some blocks; from the
 on all of them take turns. *ADD* and *DEL* are of the newest address; *DEL anywhere* frees a random one of a
 full block, and *ADD into the gap* is the next one, which has to be given that address. Ours are calls of the
 allocator on a store that is open, so that no start of a process hides what grows; those of other plugins are
-processes, whose records were written to where they keep them. Curves are medians as multiples of those of the
-same call on an empty range, which stands at 1 allocation; *DEL anywhere* and *ADD into the gap*, of those of
-the newest address there.
+processes, whose records were written to where they keep them. Curves are medians of ADDs as multiples of
+those on an empty range of the same run.
 """
 
 from __future__ import annotations
@@ -19,21 +18,18 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import peers
-from bench.loading import load_etcd, load_kubernetes, load_sqlite
-from bench.peers import GO, HOST_LOCAL, Peer
-from bench.plugin_calls import PluginCalls
+from bench.calls import Calls
+from bench.datastores import ETCD, KUBERNETES, SQLITE, Place, datastore
+from bench.loading import load
+from bench.peers import GO, HOST_LOCAL
 from bench.pods import IN_A_BLOCK, Filled
-from tests.api_server import ADMIN, api_server, kubeconfig, resources
-from tests.cni_calls import Runtime
-from tests.etcd_server import cluster
 from tests.store_contract import SOON, attachment, demand
-from tests.suites import SUITES
 from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator
 from whereabouts.commit import DirectCommitter
@@ -42,15 +38,13 @@ from whereabouts.log import SILENT
 from whereabouts.owners import Owner
 from whereabouts.ranges import Range
 from whereabouts.store import Store
-from whereabouts.stores.etcd import EtcdStore
-from whereabouts.stores.kube_access import from_kubeconfig
-from whereabouts.stores.kube_objects import API_VERSION
+from whereabouts.stores.kube_objects import API_VERSION, POOLS
+from whereabouts.stores.kube_upstream import allocation
 from whereabouts.stores.kubernetes import KubernetesStore
-from whereabouts.stores.sqlite import SqliteStore
 
 RANGE = "10.0.0.0/12"
+PEERS_RANGE, NETWORK = "10.0.0.0/16", "pods"
 ADD, DEL, DEL_ANYWHERE, ADD_INTO_GAP = "ADD", "DEL", "DEL anywhere", "ADD into the gap"
-COMPARED_WITH = {ADD: ADD, DEL: DEL, DEL_ANYWHERE: DEL, ADD_INTO_GAP: ADD}
 ROUNDS = 40
 THOUSAND, MILLION = 1_000, 1_000_000
 FLAT = 1.5
@@ -139,7 +133,7 @@ class Ours(Timed):
 class Theirs(Timed):
     """A range of another plugin."""
 
-    def __init__(self, calls: PluginCalls) -> None:
+    def __init__(self, calls: Calls) -> None:
         super().__init__()
         self._calls = calls
         self.add()
@@ -151,11 +145,12 @@ class Theirs(Timed):
             self._calls.add()
 
     def rest(self) -> None:
+        self._calls.prepare_delete()
         with self.timed(DEL):
             self._calls.delete()
 
 
-def measure(benchmark: BenchmarkFixture, subjects: Mapping[int, Subject], title: str, rounds: int) -> None:
+def measure(benchmark: BenchmarkFixture, subjects: Mapping[int, Subject], name: str, rounds: int) -> None:
     """Let all take turns; the benchmark is of ADDs on the fullest range."""
     *others, fullest = subjects.values()
     added = False
@@ -172,10 +167,10 @@ def measure(benchmark: BenchmarkFixture, subjects: Mapping[int, Subject], title:
     pedantic: Any = benchmark.pedantic
     pedantic(fullest.add, setup=before, rounds=rounds)
     fullest.rest()
-    benchmark.extra_info |= told(subjects, title)
+    benchmark.extra_info |= told(subjects, name)
 
 
-def told(subjects: Mapping[int, Subject], title: str) -> dict[str, Any]:
+def told(subjects: Mapping[int, Subject], name: str) -> dict[str, Any]:
     """Figures and curves."""
     medians = {n: {call: median(taken) for call, taken in one.seconds.items()} for n, one in subjects.items()}
     empty, largest = medians[0], max(medians)
@@ -186,19 +181,11 @@ def told(subjects: Mapping[int, Subject], title: str) -> dict[str, Any]:
     }
     for call, seconds in medians[largest].items() if largest > THOUSAND else ():
         figures[_against_a_thousand(call, largest)] = seconds / medians[THOUSAND][call]
-    series = {
-        call: [
-            [max(n, 1), calls[call] / empty[COMPARED_WITH[call]]]
-            for n, calls in medians.items()
-            if call in calls
-        ]
-        for call in medians[largest]
-    }
     curve = {
-        "title": title,
-        "x": {"label": "allocations in the range", "log": True},
-        "y": {"label": "median, of an empty range = 1", "log": False},
-        "series": series,
+        "title": "ADD against occupancy",
+        "x": {"label": "allocations in the range; 1: none", "log": True},
+        "y": {"label": "median of an ADD, in an empty range = 1", "log": True},
+        "series": {name: [[max(n, 1), calls[ADD] / empty[ADD]] for n, calls in medians.items()]},
     }
     return {"figures": figures, "curve": curve}
 
@@ -210,78 +197,29 @@ def _against_a_thousand(call: str, allocations: int) -> str:
 # ------------------------------------------------------------------------------------------------- ours
 
 
-def sqlite(stack: ExitStack, directory: Path) -> Callable[[Filled], Store]:
-    def open_one(filled: Filled) -> Store:
-        store = SqliteStore(str(directory / f"{filled.used}.db"), Deadline(SOON))
-        stack.callback(store.close)
-        load_sqlite(store, filled)
-        return store
-
-    return open_one
+UP_TO_60000, UP_TO_A_MILLION = (0, THOUSAND, 5_000, 10_000, 60_000), (0, THOUSAND, MILLION)
 
 
-def etcd(stack: ExitStack, directory: Path) -> Callable[[Filled], Store]:
-    (server,) = stack.enter_context(cluster(1, "--quota-backend-bytes=8589934592", on_disk=True))
-
-    def open_one(filled: Filled) -> Store:
-        store = EtcdStore(server.host, prefix=f"/bench/{filled.used}/")
-        stack.callback(store.close)
-        load_etcd(store, filled)
-        return store
-
-    return open_one
-
-
-def kubernetes(stack: ExitStack, directory: Path) -> Callable[[Filled], Store]:
-    server = api_server()
-
-    def open_one(filled: Filled) -> Store:
-        path = directory / f"{filled.used}.kubeconfig"
-        store = KubernetesStore(
-            from_kubeconfig(kubeconfig(path, server.server, server.namespace(), ADMIN, server.authority))
-        )
-        stack.callback(store.close)
-        load_kubernetes(store, filled)
-        return store
-
-    return open_one
-
-
-def unless_missing(suite: str) -> pytest.MarkDecorator:
-    missing = SUITES[suite].missing()
-    return pytest.mark.skipif(missing is not None, reason=missing or "")
-
-
-Opener = Callable[[ExitStack, Path], Callable[[Filled], Store]]
-ETCD, KUBERNETES = unless_missing("etcd"), unless_missing("apiserver")
-UP_TO_60000 = (0, THOUSAND, 5_000, 10_000, 60_000)
-STORES = [
-    pytest.param(sqlite, (*UP_TO_60000, MILLION), id="SQLite"),
-    pytest.param(etcd, UP_TO_60000, id="etcd", marks=ETCD),
-    pytest.param(etcd, (0, THOUSAND, MILLION), id="etcd, a million", marks=[ETCD, pytest.mark.long]),
-    pytest.param(kubernetes, UP_TO_60000, id="Kubernetes", marks=KUBERNETES),
-    pytest.param(
-        kubernetes, (0, THOUSAND, MILLION), id="Kubernetes, a million", marks=[KUBERNETES, pytest.mark.long]
-    ),
-]
-
-
-@pytest.mark.parametrize(("opener", "occupancies"), STORES)
-def test_ours(
-    benchmark: BenchmarkFixture,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-    opener: Opener,
-    occupancies: Sequence[int],
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "occupancies"),
+    [
+        pytest.param(SQLITE, (*UP_TO_60000, MILLION), id=SQLITE),
+        pytest.param(ETCD, UP_TO_60000, id=ETCD),
+        pytest.param(KUBERNETES, UP_TO_60000, id=KUBERNETES),
+        pytest.param(ETCD, UP_TO_A_MILLION, id=f"{ETCD}, a million", marks=pytest.mark.long),
+        pytest.param(KUBERNETES, UP_TO_A_MILLION, id=f"{KUBERNETES}, a million", marks=pytest.mark.long),
+    ],
+)
+def test_ours(benchmark: BenchmarkFixture, tmp_path: Path, name: str, occupancies: Sequence[int]) -> None:
     with ExitStack() as stack:
-        open_one = opener(stack, tmp_path)
+        where = stack.enter_context(datastore(name))
         subjects = {}
         for occupancy in occupancies:
             filled = Filled(Range.parse(RANGE), half_a_block_left(occupancy))
-            subjects[occupancy] = Ours(open_one(filled), filled)
-        name = request.node.callspec.id
-        measure(benchmark, subjects, f"ADD and DEL against occupancy: {name}", ROUNDS)
+            store = stack.enter_context(where.place(tmp_path / str(occupancy)).store())
+            load(store, filled)
+            subjects[occupancy] = Ours(store, filled)
+        measure(benchmark, subjects, name, ROUNDS)
     promise = _against_a_thousand(ADD, max(occupancies))
     benchmark.extra_info["bar"] = [{"figure": promise, "at_most": FLAT}]
 
@@ -289,67 +227,60 @@ def test_ours(
 # ----------------------------------------------------------------------------------------------- others
 
 
-def host_local(peer: Peer, filled: Filled, directory: Path) -> PluginCalls:
-    """A range of the reference plugin, which keeps a file for each address and one with the last."""
-    runtime = Runtime(Path(peer.program), peer.ipam("10.0.0.0/16", str(directory)), network="pods")
-    records = directory / "pods"
+def host_local(filled: Filled, place: Place) -> None:
+    """The reference plugin keeps a file for each address, and one with the last."""
+    records = place.directory / "records" / NETWORK
     records.mkdir(parents=True)
     for number in range(filled.used):
         owner = filled.owner(number)
         (records / str(filled.address(number))).write_text(f"{owner.container_id}\r\n{owner.ifname}")
     if filled.used:
         (records / "last_reserved_ip.0").write_text(str(filled.address(filled.used - 1)))
-    return PluginCalls(runtime, directory / "calls")
 
 
-def go(peer: Peer, filled: Filled, directory: Path) -> PluginCalls:
-    """A range of the Go plugin, which keeps all allocations in one object of the API server."""
-    server, namespace = api_server(), api_server().namespace()
-    path = kubeconfig(directory / "kubeconfig", server.server, namespace, ADMIN, server.authority)
-    runtime = Runtime(Path(peer.program), peer.ipam("10.0.0.0/16", str(directory), path))
+def go(filled: Filled, place: Place) -> None:
+    """The Go plugin keeps all allocations of a range in one object."""
     first = int(filled.range.network.network_address)
     allocations = {
-        str(int(filled.address(number)) - first): {
-            "id": owner.container_id,
-            "podref": owner.pod_ref,
-            "ifname": "net1",
-        }
+        str(int(filled.address(number)) - first): allocation(filled.owner(number))
         for number in range(filled.used)
-        for owner in [filled.owner(number)]
     }
-    pool = {
-        "apiVersion": API_VERSION,
-        "kind": "IPPool",
-        "metadata": {"name": "10.0.0.0-16"},
-        "spec": {"range": "10.0.0.0/16", "allocations": allocations},
-    }
-    assert server.call("POST", resources(namespace, "ippools"), pool).status == 201
-    return PluginCalls(runtime, directory / "calls")
+    spec = {"range": PEERS_RANGE, "allocations": allocations}
+    name = PEERS_RANGE.replace("/", "-")
+    content = {"apiVersion": API_VERSION, "kind": "IPPool", "metadata": {"name": name}, "spec": spec}
+    with place.store() as store:
+        assert isinstance(store, KubernetesStore)
+        store.resources.create(POOLS, content, Deadline(SOON))
 
 
-PEERS = [
-    pytest.param(HOST_LOCAL, host_local, (0, THOUSAND, 5_000, 10_000), 10, id="host-local"),
-    pytest.param(GO, go, (0, THOUSAND), 3, id="Go plugin", marks=KUBERNETES),
-    pytest.param(GO, go, (0, THOUSAND, 5_000), 5, id="Go plugin, 5000", marks=[KUBERNETES, pytest.mark.long]),
-]
+class Kept(NamedTuple):
+    """How another plugin keeps its records."""
+
+    datastore: str
+    fill: Callable[[Filled, Place], None]
 
 
-@pytest.mark.parametrize(("name", "fill", "occupancies", "rounds"), PEERS)
+KEPT = {HOST_LOCAL: Kept(SQLITE, host_local), GO: Kept(KUBERNETES, go)}
+
+
+@pytest.mark.parametrize(
+    ("name", "occupancies", "rounds"),
+    [
+        pytest.param(HOST_LOCAL, (0, THOUSAND, 5_000, 10_000), 10, id=HOST_LOCAL),
+        pytest.param(GO, (0, THOUSAND), 3, id=GO),
+        pytest.param(GO, (0, THOUSAND, 5_000), 5, id=f"{GO}, 5,000", marks=pytest.mark.long),
+    ],
+)
 def test_others(
-    benchmark: BenchmarkFixture,
-    tmp_path: Path,
-    name: str,
-    fill: Callable[[Peer, Filled, Path], PluginCalls],
-    occupancies: Sequence[int],
-    rounds: int,
+    benchmark: BenchmarkFixture, tmp_path: Path, name: str, occupancies: Sequence[int], rounds: int
 ) -> None:
     peer = next((one for one in peers.present() if one.name == name), None)
     if peer is None:
         pytest.skip(f"no {name}")
-    subjects = {}
-    for occupancy in occupancies:
-        directory = tmp_path / str(occupancy)
-        directory.mkdir()
-        filled = Filled(Range.parse("10.0.0.0/16"), half_a_block_left(occupancy))
-        subjects[occupancy] = Theirs(fill(peer, filled, directory))
-    measure(benchmark, subjects, f"ADD and DEL against occupancy: {name}", rounds)
+    with datastore(KEPT[name].datastore) as where:
+        subjects = {}
+        for occupancy in occupancies:
+            place = where.place(tmp_path / str(occupancy))
+            KEPT[name].fill(Filled(Range.parse(PEERS_RANGE), half_a_block_left(occupancy)), place)
+            subjects[occupancy] = Theirs(Calls([place.runtime_of(peer, PEERS_RANGE)], place.directory))
+        measure(benchmark, subjects, name, rounds)
