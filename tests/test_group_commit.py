@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from whereabouts.block import Block, BlockKey, Space
 from whereabouts.changes import Assigned, assign
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline, DeadlineExceeded
-from whereabouts.store import StoredBlock, Unavailable
+from whereabouts.store import Conflict, StoredBlock, Unavailable
 from whereabouts.stores.sqlite import SqliteStore
 
 from .store_contract import SOON, pod
@@ -141,3 +142,77 @@ def test_one_who_waits_too_long_leaves_and_gets_no_address(burst: Burst) -> None
     stored = burst.store.read_block(KEY, Deadline(SOON))
     assert stored is not None
     assert len(stored.trusted()) == 2
+
+
+class Contested(SqliteStore):
+    """A store in which others write first, so many times; it says when that has happened."""
+
+    def __init__(self, path: str, conflicts: int) -> None:
+        super().__init__(path, Deadline(SOON))
+        self.conflicts = conflicts
+        self.sizes: list[int] = []
+        self.met = threading.Semaphore(0)
+
+    def write_block(
+        self, key: BlockKey, previous: StoredBlock | None, block: Block, deadline: Deadline
+    ) -> StoredBlock:
+        self.sizes.append(len(block) - (0 if previous is None else len(previous.trusted())))
+        if len(self.sizes) <= self.conflicts:
+            self.met.release()
+            raise Conflict("others were faster")
+        return super().write_block(key, previous, block, deadline)
+
+
+@pytest.fixture
+def contested(tmp_path: Path) -> Iterator[Contested]:
+    store = Contested(str(tmp_path / "w.db"), 3)
+    store.conflict_pause = 0.2  # the first of the waits that get longer
+    yield store
+    store.close()
+
+
+def commit(store: SqliteStore, groups: Groups, number: int, deadline: Deadline) -> object:
+    return GroupCommitter(groups, DirectCommitter(store)).commit(KEY, assign(pod(number), [(0, 1)]), deadline)
+
+
+def test_changes_that_come_while_a_write_waits_for_its_next_try_join_it(contested: Contested) -> None:
+    groups = Groups(lambda _: None)
+    with ThreadPoolExecutor(9) as threads:
+        first = threads.submit(commit, contested, groups, 0, Deadline(SOON))
+        assert contested.met.acquire(timeout=SOON)
+        others = [threads.submit(commit, contested, groups, number, Deadline(SOON)) for number in range(1, 9)]
+        given = [one.result(SOON).address for one in [first, *others]]  # type: ignore[attr-defined]
+    assert sorted(given) == [ip_address(f"10.0.0.{number}") for number in range(1, 10)]
+    assert given[0] == ip_address("10.0.0.1")
+    assert contested.sizes[0] == 1
+    assert sum(contested.sizes[3:]) == 9
+
+
+def test_one_whose_time_is_over_leaves_a_write_that_waits_for_its_next_try(contested: Contested) -> None:
+    contested.conflicts = 10**9
+    groups = Groups(lambda _: None)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(commit, contested, groups, 0, Deadline(SOON))
+        assert contested.met.acquire(timeout=SOON)
+        with pytest.raises(DeadlineExceeded):
+            commit(contested, groups, 1, Deadline(0.1))
+        assert not first.done()
+        contested.conflicts = 0
+        assert first.result(SOON).address == ip_address("10.0.0.1")  # type: ignore[attr-defined]
+    stored = contested.read_block(KEY, Deadline(SOON))
+    assert stored is not None
+    assert len(stored.trusted()) == 1
+
+
+def test_a_leader_whose_time_is_over_while_it_waits_hands_on(contested: Contested) -> None:
+    contested.conflicts = 10**9
+    groups = Groups(lambda _: None)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(commit, contested, groups, 0, Deadline(0.3))
+        assert contested.met.acquire(timeout=SOON)
+        other = threads.submit(commit, contested, groups, 1, Deadline(SOON))
+        with pytest.raises(DeadlineExceeded):
+            first.result(SOON)
+        contested.conflicts = 0
+        assert other.result(SOON).address == ip_address("10.0.0.1")  # type: ignore[attr-defined]
+    assert groups._waiting == {}

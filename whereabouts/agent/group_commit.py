@@ -1,8 +1,8 @@
 """Group commit: changes that meet at one block are stored by one conditional write.
 
-While one write is on its way, changes of other calls to the same block gather behind it; the next write
-carries all of them, in the order of their arrival. No thread is kept for it: the first call to come
-leads, and hands the lead on to the first of those that wait.
+While one write is on its way, or waits because another process wrote the block, changes of other calls to
+the same block gather behind it; the next write carries all of them, in the order of their arrival. No thread
+is kept for it: the first call to come leads, and hands the lead on to the first of those that wait.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from threading import Event, Lock
 
 from whereabouts.block import Block, BlockKey
-from whereabouts.commit import Committer
+from whereabouts.commit import Attempts, DirectCommitter
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.store import Unavailable
 from whereabouts.values import TYPE_CHECKING
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_GROUP = 256
 """Changes in one write; a block has no more addresses than that."""
+BEING_STORED_SECONDS = 0.05
+"""How often a call whose time is over looks whether it still is being stored."""
 
 
 class _Waiting:
@@ -55,7 +57,7 @@ class Groups:
         with self._lock:
             others = self._waiting.get(key)
             if others is None:
-                self._waiting[key] = deque([mine])
+                self._waiting[key] = deque()
                 return True
             others.append(mine)
             return False
@@ -71,19 +73,22 @@ class Groups:
                 return False
             return True
 
-    def take(self, key: BlockKey) -> list[_Waiting]:
-        """Take the group that is stored next out of the queue, in the order of arrival."""
+    def take(self, key: BlockKey, most: int) -> list[_Waiting]:
+        """Take those that are stored next out of the queue, in the order of arrival."""
         with self._lock:
             queue = self._waiting[key]
-            return [queue.popleft() for _ in range(min(len(queue), MAX_GROUP))]
+            return [queue.popleft() for _ in range(min(len(queue), most))]
 
-    def hand_on(self, key: BlockKey, again: list[_Waiting]) -> None:
-        """Let the first that waits lead, those of ``again`` before all others."""
+    def put_back(self, key: BlockKey, group: list[_Waiting]) -> None:
+        """Let those wait on that could not be stored, before all others: they may leave again."""
         with self._lock:
-            queue = self._waiting[key]
-            queue.extendleft(reversed(again))
-            if queue:
-                queue[0].turn.set()
+            self._waiting[key].extendleft(reversed(group))
+
+    def hand_on(self, key: BlockKey) -> None:
+        """Let the first that waits lead."""
+        with self._lock:
+            if self._waiting[key]:
+                self._waiting[key].popleft().turn.set()
             else:
                 del self._waiting[key]
 
@@ -91,7 +96,7 @@ class Groups:
 class GroupCommitter:
     """Stores changes in groups, through ``committer``; see :class:`whereabouts.commit.Committer`."""
 
-    def __init__(self, groups: Groups, committer: Committer) -> None:
+    def __init__(self, groups: Groups, committer: DirectCommitter) -> None:
         """A committer for one thread at a time, sharing ``groups`` with those of other threads."""
         self._groups = groups
         self._committer = committer
@@ -116,20 +121,28 @@ class GroupCommitter:
                 if self._groups.leave(key, mine):
                     raise
                 # It is being stored by a call that has a deadline of its own: how it ends is worth knowing.
-                mine.turn.wait()
+                mine.turn.wait(BEING_STORED_SECONDS)
 
     def _lead(self, key: BlockKey, mine: _Waiting, deadline: Deadline) -> None:
-        group = self._groups.take(key)
-        again: list[_Waiting] = []
+        attempts = self._committer.attempts(key)
         try:
-            self._groups.observe(len(group))
-            outcomes = self._committer.commit(key, _together(group), deadline)
-            for waiting, (outcome, error) in zip(group, outcomes, strict=True):
-                waiting.settle(outcome, error)
+            while not self._store_group(key, mine, attempts, deadline):
+                attempts.wait(deadline)  # more may come meanwhile, and the next write carries them too
         except DeadlineExceeded as error:
             # Only this call's time is over; the others go on under the next one's deadline.
             mine.settle(None, error)
-            again = [waiting for waiting in group if waiting is not mine]
+        finally:
+            self._groups.hand_on(key)
+
+    def _store_group(self, key: BlockKey, mine: _Waiting, attempts: Attempts, deadline: Deadline) -> bool:
+        """One try to store the leader's change and those that wait; whether they are settled."""
+        others = self._groups.take(key, MAX_GROUP - 1)
+        group = [mine, *others]
+        try:
+            ended = attempts.once(_together(group), deadline)
+        except DeadlineExceeded:
+            self._groups.put_back(key, others)
+            raise
         except BaseException as error:
             # Nobody may be left waiting, whatever it was.
             failure = error if isinstance(error, Exception) else Unavailable("the call that led was ended")
@@ -137,8 +150,14 @@ class GroupCommitter:
                 waiting.settle(None, failure)
             if failure is not error:
                 raise
-        finally:
-            self._groups.hand_on(key, again)
+            return True
+        if ended is None:
+            self._groups.put_back(key, others)
+            return False
+        self._groups.observe(len(group))
+        for waiting, (outcome, refusal) in zip(group, *ended, strict=True):
+            waiting.settle(outcome, refusal)
+        return True
 
 
 def _together(group: list[_Waiting]) -> Change[list[tuple[object, Exception | None]]]:

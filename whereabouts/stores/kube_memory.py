@@ -54,6 +54,15 @@ class KnownPool:
         self.announced: set[int] = set()
 
 
+class Asked(NamedTuple):
+    """What was known when a pool was asked for: the answer is no later than that."""
+
+    told: int
+    """The highest number of a taking-back that blocks had told of."""
+    at: float
+    """When it was, on the monotonic clock."""
+
+
 class Memory:
     """Blocks and pools by the names of their objects, and an index of owners. For any number of threads."""
 
@@ -63,6 +72,7 @@ class Memory:
         self._blocks: OrderedDict[str, KnownBlock] = OrderedDict()
         self._pools: OrderedDict[str, KnownPool] = OrderedDict()
         self._told: dict[str, int] = {}
+        self._forgotten: dict[str, float] = {}
         self._slices: dict[tuple[PoolKey, str], str] = {}
         self._pods = _Index()
         self._attachments = _Index()
@@ -111,13 +121,24 @@ class Memory:
             return self._pools.get(name)
 
     def told(self, name: str) -> int:
-        """The highest number of a taking-back that blocks told of: ask before reading the pool."""
+        """The highest number of a taking-back that blocks told of."""
         with self._lock:
             return self._told.get(name, 0)
 
-    def remember_pool(self, name: str, pool: KnownPool) -> None:
-        """Remember a pool that was read or written, unless a later one is remembered."""
+    def asked(self, name: str) -> Asked:
+        """For :meth:`remember_pool`, before the pool is read or written."""
+        return Asked(self.told(name), monotonic())
+
+    def forgotten(self, name: str) -> float:
+        """When the pool was forgotten last, on the monotonic clock: what was asked before is too old."""
         with self._lock:
+            return self._forgotten.get(name, 0.0)
+
+    def remember_pool(self, name: str, pool: KnownPool, asked: Asked) -> None:
+        """Remember a pool that was read or written, unless a later one is remembered, or is to be read."""
+        with self._lock:
+            if asked.at <= self._forgotten.get(name, 0.0):
+                return
             before = self._pools.get(name)
             if before is not None and before.withdrawn > pool.withdrawn:
                 return
@@ -141,6 +162,7 @@ class Memory:
         """Have the pool read the next time."""
         with self._lock:
             self._pools.pop(name, None)
+            self._forgotten[name] = monotonic()
 
     def hold(self, pool: StoredPool) -> bool:
         """See :class:`whereabouts.store.RememberedHints`."""

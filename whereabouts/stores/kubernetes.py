@@ -33,7 +33,8 @@ from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import Source
 from whereabouts.stores.kube_adoption import Adoption, Clash, post_event
 from whereabouts.stores.kube_api import PATIENCE, ApiClient, NotFound
-from whereabouts.stores.kube_memory import KnownBlock, KnownPool, Memory
+from whereabouts.stores.kube_flights import Flights
+from whereabouts.stores.kube_memory import Asked, KnownBlock, KnownPool, Memory
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, BlockMarks, Marks
 from whereabouts.stores.kube_pool_keys import PoolKeys
 from whereabouts.stores.kube_reservations import Reservations, given_and_freed
@@ -82,6 +83,7 @@ class KubernetesStore:
         """
         self.resources = Resources(ApiClient(source, patience=patience), namespace)
         self._memory = Memory()
+        self._flights = Flights()
         self._slices = KubeSlices(self.resources)
         self._reservations: Reservations | None = None
         self.clashes: list[Clash] = []
@@ -276,7 +278,13 @@ class KubernetesStore:
 
         An object of the Go plugin is no pool yet: :meth:`create_pool` adopts it.
         """
-        known = self._memory.pool(objects.pool_name(key)) or self._get_pool(key, None, deadline)
+        name = objects.pool_name(key)
+        known = self._memory.pool(name)
+        if known is None:
+            after = self._memory.forgotten(name)
+            known = self._flights.share(
+                name, lambda: self._get_pool(key, None, deadline), deadline, after=after
+            )
         if known is None:
             return None
         _require(key, known.stored.pool.key)
@@ -285,7 +293,7 @@ class KubernetesStore:
     def _get_pool(self, key: PoolKey, shared: bool | None, deadline: Deadline) -> KnownPool | None:
         """Read a pool. One of the Go plugin is adopted if ``shared`` is not None, as what that says."""
         name = objects.pool_name(key)
-        told = self._memory.told(name)
+        asked = self._memory.asked(name)
         content = self.resources.get(POOLS, name, deadline)
         if content is None:
             self._memory.forget_pool(name)
@@ -295,11 +303,11 @@ class KubernetesStore:
             return None
         if not objects.is_ours(content) or allocations_of(key, content, 0):
             self._adopt(key, shared, deadline)
-            told = self._memory.told(name)
+            asked = self._memory.asked(name)
             content = self.resources.get(POOLS, name, deadline)
             if content is None or not objects.is_ours(content):
                 return None
-        return self._seen_pool(key, content["metadata"], told)
+        return self._seen_pool(key, content["metadata"], asked)
 
     def _adopt_all(self, deadline: Deadline) -> None:
         """Adopt what the Go plugin left: who looks for an attachment may be looking for one of its."""
@@ -334,11 +342,11 @@ class KubernetesStore:
         self.clashes.append(clash)
         post_event(self.resources, pool, clash, Deadline(EVENT_SECONDS))
 
-    def _seen_pool(self, key: PoolKey, metadata: Any, told: int) -> KnownPool:
-        withdrawn = max(told, objects.read_withdrawn(metadata))
+    def _seen_pool(self, key: PoolKey, metadata: Any, asked: Asked) -> KnownPool:
+        withdrawn = max(asked.told, objects.read_withdrawn(metadata))
         stored = StoredPool(metadata["resourceVersion"], objects.read_pool(key, metadata))
         known = KnownPool(stored, withdrawn)
-        self._memory.remember_pool(objects.pool_name(key), known)
+        self._memory.remember_pool(objects.pool_name(key), known, asked)
         return known
 
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
@@ -346,11 +354,18 @@ class KubernetesStore:
 
         Before the pool of a range is made, those of its slices are adopted that the Go plugin has.
         """
+        name = f"{objects.pool_name(pool.key)} as {'shared' if pool.shared else 'its own'}"
+        return self._flights.share(name, lambda: self._create_pool(pool, deadline), deadline)
+
+    def _create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
         name = objects.pool_name(pool.key)
+        known = self._memory.pool(name)
+        if known is not None:
+            return known.stored  # another thread was faster
         if not pool.key.node:
             pool = Pool(pool.key, bool(self._adopt_slices(pool.key, pool.shared, deadline)))
         annotations = {name: value for name, value in objects.pool_annotations(pool, 0).items() if value}
-        told = self._memory.told(name)
+        asked = self._memory.asked(name)
         try:
             metadata = self.resources.create(POOLS, objects.new_pool(pool, annotations), deadline)
         except (Conflict, Unsettled):
@@ -358,7 +373,7 @@ class KubernetesStore:
             if known is None:
                 raise Conflict(f"pool {name} was deleted while it was being made") from None
             return known.stored
-        return self._seen_pool(pool.key, metadata, told).stored
+        return self._seen_pool(pool.key, metadata, asked).stored
 
     def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
         """See :class:`~whereabouts.store.Store`. A hint for a block that has just changed is left out."""
@@ -381,6 +396,7 @@ class KubernetesStore:
                 "annotations": objects.pool_annotations(pool, withdrawn),
             }
         }
+        asked = Asked(0, monotonic())  # what was told of is in ``withdrawn``
         try:
             metadata = self.resources.merge(POOLS, name, patch, deadline)
         except (Conflict, NotFound) as error:
@@ -390,7 +406,7 @@ class KubernetesStore:
             self._memory.forget_pool(name)
             self._tell_all(fronts, name, number, deadline)  # it may have been done, and would not be again
             raise Conflict(f"it is not known whether pool {name} was written: {error}") from error
-        self._seen_pool(pool.key, metadata, 0)
+        self._seen_pool(pool.key, metadata, asked)
         self._tell_all(fronts, name, number, deadline)
         return number
 
@@ -474,10 +490,10 @@ class KubernetesStore:
                 deadline.pause(self.conflict_pause, f"pool {name} is written by others all the time")
 
     def _pool_by_name(self, name: str, deadline: Deadline) -> KnownPool | None:
-        told = self._memory.told(name)
+        asked = self._memory.asked(name)
         content = self.resources.get(POOLS, name, deadline)
         key = None if content is None else PoolKeys(self.resources, deadline).of(content)
-        return None if key is None else self._seen_pool(key, content["metadata"], told)
+        return None if key is None else self._seen_pool(key, content["metadata"], asked)
 
     def _tell(self, key: BlockKey, name: str, number: int, deadline: Deadline) -> None:
         """Leave with a block where others search now that hints were taken back.
