@@ -9,7 +9,7 @@ import pytest
 
 from whereabouts.allocator import Allocator, Attachment, Demand, GivenTwice, RangeFull
 from whereabouts.block import Block, BlockKey, Space
-from whereabouts.collect import Listing, collect
+from whereabouts.collect import CollectFailed, Listing, collect
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.log import SILENT
@@ -17,7 +17,7 @@ from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
 from whereabouts.slices import SlicePool, SliceRule, parse_size
-from whereabouts.store import Conflict, NameTaken, Store, StoreError
+from whereabouts.store import Conflict, NameTaken, Store, StoreError, Unavailable
 from whereabouts.verify import CheckFailed, RangeExhausted, check, status
 
 from .faults import WAYS, FaultyStore, Killed, Never
@@ -458,6 +458,18 @@ class StoreContract:
         assert {one.owner.pod_ref for one in freed} == {owner.pod_ref for owner in owners[1::2]}
         assert {ref for _, ref in allocations(store)} == {owner.pod_ref for owner in [*owners[::2], *foreign]}
         assert add(store, wanted, pod(1)) == ["10.0.0.2"]
+
+    def test_gc_that_a_store_was_away_for_is_worth_another_try(self, store: Store) -> None:
+        wanted = demand("10.0.0.0/22")
+        for n in range(300):
+            add(store, wanted, pod(n))
+        listing = Listing(set(), "node-1", "macvlan")
+        faulty = FaultyStore(store, 1, "unavailable")
+        with pytest.raises(Unavailable, match="45 freed, but not everything was looked at") as failed:
+            collect(faulty, allocator(faulty), listing, Deadline(SOON))
+        assert isinstance(failed.value, CollectFailed)
+        assert len(collect(store, allocator(store), listing, Deadline(SOON))) == 300 - len(failed.value.freed)
+        assert not allocations(store)
 
     # ------------------------------------------------- many at once, faults
 

@@ -11,12 +11,14 @@ from collections.abc import Collection, Sequence
 from whereabouts.addresses import Address
 from whereabouts.allocator import Allocator
 from whereabouts.block import BlockKey, Space
-from whereabouts.deadline import Deadline
+from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.errors import WhereaboutsError
 from whereabouts.liveness import CONFLICT
 from whereabouts.owners import Owner
-from whereabouts.store import Store, StoredBlock
+from whereabouts.store import Conflict, Store, StoredBlock, Unavailable, Unsettled
 from whereabouts.values import NamedTuple
+
+_FOR_NOW = (Unavailable, Conflict, Unsettled, DeadlineExceeded)
 
 
 class Listing(NamedTuple):
@@ -68,18 +70,25 @@ class CollectFailed(WhereaboutsError):
         self.freed = freed
 
 
+class CollectUnfinished(CollectFailed, Unavailable):
+    """All that failed, failed for now, with the store away or written by others: worth another try later."""
+
+
 def collect(
     store: Store, allocator: Allocator, listing: Listing, deadline: Deadline, *, dry_run: bool = False
 ) -> list[Collected]:
     """Free the records that a list of attachments misses, each only as it was judged.
 
-    ``dry_run`` only tells which. Raises :class:`CollectFailed` at the end if anything failed.
+    ``dry_run`` only tells which. Raises :class:`CollectFailed` at the end if anything failed,
+    :class:`CollectUnfinished` if nothing of that needs a person.
     """
     freed: list[Collected] = []
     failures: list[str] = []
+    lasting = False
     for stored in store.blocks(deadline):
         if stored.block is None:
             failures.append(stored.damage)
+            lasting = True
             continue
         stale = _missed(stored, listing)
         if stale and not dry_run:
@@ -87,10 +96,11 @@ def collect(
                 stale = _free(allocator, stored.key, stale, deadline)
             except WhereaboutsError as error:
                 failures.append(str(error))
+                lasting = lasting or not isinstance(error, _FOR_NOW)
                 continue
         freed += stale
     if failures:
-        raise CollectFailed(freed, failures)
+        raise (CollectFailed if lasting else CollectUnfinished)(freed, failures)
     return freed
 
 
