@@ -28,7 +28,8 @@ def _versions() -> Iterator[tuple[str, str]]:
         if program:
             yield name, _number(_said(program, "--version"))
     for peer in present():
-        yield peer.name, _said(peer.program).partition("version ")[2] or "unknown"
+        version_told = _said(peer.program).partition("version ")[2].removeprefix("unknown")
+        yield peer.name, version_told or "tells no version"
     for name in PACKAGES:
         yield name, version(name)
 

@@ -27,7 +27,6 @@ BASE = "whereabouts"
 class Bar(NamedTuple):
     """A promise, and what came of it."""
 
-    node: str
     words: str
     figure: str
     limit: float
@@ -59,6 +58,7 @@ class Axis(NamedTuple):
 class Curve(NamedTuple):
     """Numbers over numbers, to be drawn."""
 
+    module: str
     title: str
     x: Axis
     y: Axis
@@ -134,7 +134,9 @@ class Measured(NamedTuple):
         for bar in self.extra.get("bar", ()):
             least = "at_least" in bar
             limit = bar["at_least" if least else "at_most"]
-            yield Bar(self.node, self.words, bar["figure"], limit, least, self.value(bar["figure"]))
+            figure = bar["figure"]
+            named = f"median, {figure} = 1" if figure in self.beside.keys() - self.figures.keys() else figure
+            yield Bar(self.words, named, limit, least, self.value(figure))
 
 
 def measured(benchmark: Mapping[str, Any]) -> Measured:
@@ -164,12 +166,12 @@ def groups(of: Iterable[Measured]) -> dict[str, dict[str, Measured]]:
 
 
 def curves(of: Iterable[Measured]) -> list[Curve]:
-    """All curves of a module, put together where they are one."""
-    series: dict[tuple[str, Axis, Axis], dict[str, dict[float, float]]] = {}
-    functions: dict[tuple[str, Axis, Axis], dict[str, None]] = defaultdict(dict)
+    """All curves, put together within a module where they are one."""
+    series: dict[tuple[str, str, Axis, Axis], dict[str, dict[float, float]]] = {}
+    functions: dict[tuple[str, str, Axis, Axis], dict[str, None]] = defaultdict(dict)
     for one in of:
         if curve := one.extra.get("curve"):
-            key = (curve["title"], Axis(**curve["x"]), Axis(**curve["y"]))
+            key = (one.module, curve["title"], Axis(**curve["x"]), Axis(**curve["y"]))
             functions[key][one.function] = None
             lines = series.setdefault(key, {})
             for name, points in curve["series"].items():

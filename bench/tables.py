@@ -7,14 +7,10 @@ from bench.measured import BASE, Bar, Measured, curves, groups, number, ratio
 
 def summary(of: Sequence[Measured]) -> Iterator[tuple[str, list[str]]]:
     """Headings and their lines."""
-    modules: dict[str, list[Measured]] = {}
-    for one in of:
-        modules.setdefault(one.module, []).append(one)
     yield "medians in ms of what took turns, and the ratio of the first to each other", list(_beside(of))
     yield "figures", list(_figures(of))
     yield f"ratios: time (and bytes) of each, {BASE} = 1", list(_ratios(of))
-    drawn = [line for module in modules.values() for line in _curves(module)]
-    yield "curves", drawn
+    yield "curves", list(_curves(of))
     yield "promises", list(_bars(bar for one in of for bar in one.bars()))
 
 
@@ -58,8 +54,8 @@ def _ratios(of: Iterable[Measured]) -> Iterator[str]:
         yield f"{group:{width}}  {ratios}"
 
 
-def _curves(module: Sequence[Measured]) -> Iterator[str]:
-    for curve in curves(module):
+def _curves(of: Iterable[Measured]) -> Iterator[str]:
+    for curve in curves(of):
         yield f"{curve.title}: {curve.y.label}"
         yield from aligned(["  " + first, *others] for first, *others in curve.rows())
 

@@ -205,6 +205,13 @@ def test_lowest_free(benchmark: BenchmarkFixture, entry: str, bits: int) -> None
             lowest()
 
     measure(benchmark, entry, f"lowest free, the last of 2^{bits}", run, size)
+    stats: Any = benchmark.stats
+    benchmark.extra_info["curve"] = {
+        "title": "The lowest free offset, where it is the last one",
+        "x": {"label": "offsets", "log": True},
+        "y": {"label": "nanoseconds to find it", "log": True},
+        "series": {entry: [[2**bits, stats["min"] / OPERATIONS * 1e9]]},
+    }
 
 
 @sizes_and(*PEERS, long=(24,))

@@ -87,6 +87,11 @@ def _no_helm() -> str | None:
     return None if shutil.which("helm") else "no helm on PATH"
 
 
+def _no_plots() -> str | None:
+    missing = importlib.util.find_spec("matplotlib") is None
+    return "matplotlib not installed; make bench does that" if missing else None
+
+
 def _no_promtool() -> str | None:
     return None if shutil.which("promtool") else "no promtool on PATH (Debian: prometheus)"
 
@@ -105,6 +110,7 @@ SUITES = {
     "helm": Suite("Helm, to render the chart", _no_helm),
     "netns": Suite("root, network namespaces and the bridge plugin", _no_netns),
     "packaging": Suite("a package index, to build and install the distributions", _no_packaging),
+    "plots": Suite("matplotlib, to draw the plots of the results", _no_plots),
     "promtool": Suite("promtool of Prometheus, to check metrics and play alerts", _no_promtool),
     "slow": Suite("minutes", _no_time),
 }

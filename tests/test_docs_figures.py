@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.report.glance import BEGIN, END
 from tests.documents import PAGES, ROOT, name_of
 from tests.served_metrics import families
 from whereabouts.block import Block, BlockKey, Space
@@ -73,3 +74,25 @@ def _served() -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_metrics_that_a_page_names_exist(page: Path) -> None:
     assert set(_metrics(page.read_text())) - set(_served()) == set()
+
+
+def test_figures_of_the_readme_are_those_of_the_results() -> None:
+    """Which make bench-report writes; beside them the README's section has none."""
+    section = (ROOT / "README.md").read_text().partition("## How fast it is\n")[2].partition("\n## ")[0]
+    before, begin, rest = section.partition(BEGIN)
+    table, end, after = rest.partition(END)
+    assert begin
+    assert end
+    assert re.findall(r"\d", before + after) == []
+    assert table.strip() in (ROOT / "docs/results.md").read_text()
+
+
+def test_every_table_of_the_results_has_its_command() -> None:
+    """Between two commands there is nothing but what the second one measures, or a new section."""
+    results = (ROOT / "docs/results.md").read_text()
+    for section in results.split("\n## ")[1:]:
+        heading, tables = section.partition("\n")[0], section.count("\n| --- |")
+        if heading not in ("The machine", "At a glance", "Promises"):
+            behind_the_last = section.rpartition("```console needs-checkout\n")[2]
+            assert "| --- |" not in behind_the_last, heading
+            assert not tables or "```console needs-checkout\n$ " in section, heading

@@ -1,0 +1,62 @@
+"""The few figures that stand in the README too, which has no others."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bench.measured import number
+
+from .markdown import table
+from .run import Run
+
+BEGIN, END = "<!-- written by make bench-report -->", "<!-- end of what it wrote -->"
+HEADING = ["on one machine, in one run", "measured"]
+
+
+class Shown(NamedTuple):
+    """A figure, or the ratio to one beside, of a test that ``make bench`` runs, in words."""
+
+    node: str
+    figure: str
+    words: str
+
+
+_CALL = "test_bench_calls.py::test_call"
+_COST = "test_bench_cost.py"
+SHOWN = (
+    Shown(f"{_CALL}[Kubernetes-agent-ADD]", "bare PUT", "ADD on an API server: multiple of the bare write"),
+    Shown(f"{_CALL}[Kubernetes-agent-ADD]", "Go plugin", "ADD on an API server: multiple of the Go plugin's"),
+    Shown(f"{_CALL}[SQLite-agent-ADD]", "host-local", "ADD on one machine: multiple of host-local's"),
+    Shown(
+        "test_bench_parallel.py::test_parallel_adds[Kubernetes-16]",
+        "ADDs a second, 64 at once, one agent",
+        "ADDs a second on an API server, 64 at once by one agent",
+    ),
+    Shown(
+        f"{_COST}::test_calls_one_after_another[Kubernetes]", "requests an ADD", "requests to it for one ADD"
+    ),
+    Shown(
+        f"{_COST}::test_bursts_of_64_by_one_agent[Kubernetes]", "requests an ADD", "and for one of 64 at once"
+    ),
+)
+
+
+def figures(run: Run) -> str:
+    """A table of those that were measured."""
+    return table(HEADING, _rows(run))
+
+
+def readme(text: str, run: Run) -> str:
+    """The README with these figures between its marks. Raises ValueError where it has none."""
+    marked = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if not marked.search(text):
+        raise ValueError(f"no lines {BEGIN} and {END} to write between")
+    return marked.sub(lambda _: f"{BEGIN}\n\n{figures(run)}\n\n{END}", text)
+
+
+def _rows(run: Run) -> Iterator[list[str]]:
+    found = {one.node: one for module in run.modules.values() for one in module}
+    for shown in SHOWN:
+        one = found.get(f"bench/{shown.node}")
+        if one is not None and (value := one.value(shown.figure)) is not None:
+            yield [shown.words, number(value)]
