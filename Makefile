@@ -11,7 +11,7 @@ COMPILED := setup.py $(wildcard whereabouts/*.pyx whereabouts/*.pxd whereabouts/
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench bench-report faults docs dist image kind kind-clean clean
+.PHONY: help run test lint bench bench-report fuzz faults docs dist image kind kind-clean clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -35,6 +35,9 @@ bench-report: $(VENV)/.built $(VENV)/.has-bench ## measure all, and write docs/r
 	mkdir -p build/bench
 	$(BIN)/python -m pytest bench --benchmark-json=build/bench/results.json
 	$(BIN)/python -m bench.report build/bench/results.json
+
+fuzz: $(VENV)/.built $(VENV)/.has-fuzz ## look for inputs that break a promise: TARGET, SECONDS for each, SANITIZE
+	$(BIN)/python -m fuzz $(TARGET) --seconds $(or $(SECONDS),60) $(if $(SANITIZE),--sanitize)
 
 faults: $(VENV)/.built $(VENV)/.has-test ## load while processes, disks and networks fail: MINUTES, SEED, WORLD
 	$(BIN)/python -m tests.campaign --minutes $(or $(MINUTES),60) --json build/faults \

@@ -1,0 +1,1 @@
+"""The subjects: a module for each, with its ``TARGET``."""
