@@ -316,6 +316,31 @@ class KubernetesContract(SeveralStores, StoreContract):
                 if not reached:
                     break
 
+    @pytest.mark.parametrize("here", [True, False], ids=["in the same process", "on another node"])
+    def test_what_is_freed_while_a_search_looks_at_many_blocks_is_given_next(
+        self, stores: Callable[[int], list[KubernetesStore]], here: bool
+    ) -> None:
+        """A search finds one full block after the other, then lists bitmaps; in one of the blocks that it
+        only saw there an address is freed before each of its requests."""
+        wanted = demand("10.0.0.0/20")
+        for at in range(8, 24):
+            one, two, three, filling = stores(4)
+            _empty(filling)
+            fill(filling, *(f"10.0.{n}.0" for n in range(6)))
+            (owner,) = (owner for address, owner in _records(filling) if str(address) == "10.0.4.20")
+
+            def freeing(store: KubernetesStore = one if here else two, owner: Owner = owner) -> None:
+                free(store, wanted, owner, "10.0.4.20")
+
+            def adding(store: KubernetesStore) -> None:
+                add(store, wanted, pod(1))
+
+            if not _run_inside(one, adding, at, freeing):
+                break
+            lowest = _lowest(wanted, dict(allocations(filling)))
+            assert add(three, wanted, pod(2)) == [lowest], f"at {at}"
+        assert at > 13
+
     def test_a_wrong_order_of_clocks_does_not_hide_a_freed_address(
         self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
     ) -> None:

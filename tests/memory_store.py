@@ -7,7 +7,7 @@ from whereabouts.block import Block, BlockKey, Space, read_bitmap
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.slices import SlicePool
-from whereabouts.store import Conflict, StoredBlock, StoredPool, StoredSlices
+from whereabouts.store import Conflict, Judge, StoredBlock, StoredPool, StoredSlices
 
 
 class MemoryStore:
@@ -88,7 +88,9 @@ class MemoryStore:
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
         return self.stored_pools.setdefault(pool.key, StoredPool(1, pool))
 
-    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
+    def write_pool(
+        self, previous: StoredPool, pool: Pool, deadline: Deadline, *, exhausted: Judge | None = None
+    ) -> None:
         if self.stored_pools[pool.key].revision != previous.revision:
             raise Conflict(pool.key.name)
         self.stored_pools[pool.key] = StoredPool(int(previous.revision) + 1, pool)

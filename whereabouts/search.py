@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+from whereabouts._bitmap import Bitmap
 from whereabouts.block import BLOCK_SIZE, BlockKey
 from whereabouts.deadline import Deadline
 from whereabouts.errors import WhereaboutsError
 from whereabouts.log import Log
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
-from whereabouts.store import Conflict, Revision, Store, StoredPool
+from whereabouts.store import Conflict, Judge, Revision, Store, StoredPool
 
 HINT_SECONDS = 2.0
 """How long a call may keep hints right."""
@@ -97,6 +98,10 @@ class Search:
         after = pool.with_exhausted(self.view, bases)
         return after.with_front(self.view, self._first_left_by(after, self._start))
 
+    def has_nothing_left(self, key: BlockKey, used: Bitmap) -> bool:
+        """Whether a block with these used offsets is exhausted for the range of this search."""
+        return used.first_free_outside(self._range.barred(key.base)) is None
+
     def _read_hints_anew(self) -> None:
         """The first block had no room though no hint said so: others may have gone on before."""
         memory = self._store.remembered_hints
@@ -140,7 +145,7 @@ class Search:
             if key is None or key.base > base:
                 yield self._key(base)
             elif used is not None:
-                if used.first_free_outside(self._range.barred(base)) is None:
+                if self.has_nothing_left(key, used):
                     self.exhausted.add(base)
                 else:
                     yield key
@@ -165,7 +170,7 @@ class Hints:
             bases = {base for base in search.exhausted if pool.first_unexhausted(search.view, base) == base}
             if not bases or not search.leads_on(pool, bases):
                 return
-            self._update(pool.key, lambda now: search.noted(now, bases), deadline)
+            self._update(pool.key, lambda now: search.noted(now, bases), deadline, search.has_nothing_left)
             if self._store.remembered_hints is None:
                 self._take_back(pool, configured, bases, deadline)
         except Exception as error:
@@ -203,14 +208,20 @@ class Hints:
     def _clear(self, key: PoolKey, base: int, deadline: Deadline) -> None:
         self._update(key, lambda now: now.without_exhausted(base), deadline)
 
-    def _update(self, key: PoolKey, change: Callable[[Pool], Pool], deadline: Deadline) -> None:
+    def _update(
+        self,
+        key: PoolKey,
+        change: Callable[[Pool], Pool],
+        deadline: Deadline,
+        exhausted: Judge | None = None,
+    ) -> None:
         pause = self._store.conflict_pause
         while True:
             stored = self._store.read_pool(key, deadline)
             if stored is None:
                 return
             try:
-                self._store.write_pool(stored, change(stored.pool), deadline)
+                self._store.write_pool(stored, change(stored.pool), deadline, exhausted=exhausted)
                 return
             except Conflict:
                 deadline.pause(pause, f"pool {key.name} is written by others all the time")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from whereabouts.slices import SlicePool
 
 Revision = int | str
+Judge = Callable[[BlockKey, Bitmap], bool]
+"""Whether a block with these used offsets has nothing left for somebody."""
 
 
 class StoreError(WhereaboutsError):
@@ -165,8 +167,14 @@ class Store(Protocol):
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
         """Create the pool; where somebody else was faster, theirs is returned."""
 
-    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
-        """Write the pool if the stored one still is ``previous``; raises :class:`Conflict`."""
+    def write_pool(
+        self, previous: StoredPool, pool: Pool, deadline: Deadline, *, exhausted: Judge | None = None
+    ) -> None:
+        """Write the pool if the stored one still is ``previous``; raises :class:`Conflict`.
+
+        A store that keeps hints right itself asks ``exhausted`` about each block that the pool newly calls
+        so, as it is once nobody can free an address there unnoticed, and leaves out what is wrong.
+        """
 
     def pools(
         self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False

@@ -22,7 +22,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.search import Outdated
-from whereabouts.store import Conflict, StoredBlock, StoredPool, StoredSlices, StoreError, Unsettled
+from whereabouts.store import Conflict, Judge, StoredBlock, StoredPool, StoredSlices, StoreError, Unsettled
 from whereabouts.stores import etcd_messages as messages
 from whereabouts.stores import etcd_values as values
 from whereabouts.stores.etcd_connection import PATIENCE, Certificates, Connection, Reply
@@ -260,7 +260,9 @@ class EtcdStore:
             raise Conflict(f"pool {pool.key.name} was deleted while it was being made")
         return stored
 
-    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
+    def write_pool(
+        self, previous: StoredPool, pool: Pool, deadline: Deadline, *, exhausted: Judge | None = None
+    ) -> None:
         """See :class:`~whereabouts.store.Store`."""
         reply = self._put_pool(pool, int(previous.revision), deadline)
         if reply.outcome.succeeded:

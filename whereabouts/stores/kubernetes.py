@@ -22,6 +22,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import (
     Conflict,
+    Judge,
     NameTaken,
     RememberedHints,
     StoredBlock,
@@ -375,9 +376,11 @@ class KubernetesStore:
             return known.stored
         return self._seen_pool(pool.key, metadata, asked).stored
 
-    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
+    def write_pool(
+        self, previous: StoredPool, pool: Pool, deadline: Deadline, *, exhausted: Judge | None = None
+    ) -> None:
         """See :class:`~whereabouts.store.Store`. A hint for a block that has just changed is left out."""
-        self._write_pool(previous, self._announced(previous, pool, deadline), deadline)
+        self._write_pool(previous, self._announced(previous, pool, exhausted, deadline), deadline)
 
     def _write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline, *, number: int = 0) -> int:
         """Write a pool, and where hints are taken back tell the fronts; the number they were told."""
@@ -550,8 +553,8 @@ class KubernetesStore:
 
     # ------------------------------------------------------------ hints given
 
-    def _announced(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> Pool:
-        """The pool without the new hints for blocks that could not be flagged as they were judged."""
+    def _announced(self, previous: StoredPool, pool: Pool, judge: Judge | None, deadline: Deadline) -> Pool:
+        """The pool without the new hints for blocks that could not be flagged, or had room by then."""
         known = self._memory.pool(objects.pool_name(pool.key))
         already = known.announced if known and known.stored.revision == previous.revision else set()
         exhausted, fronts = dict(pool.exhausted), dict(pool.fronts)
@@ -559,7 +562,7 @@ class KubernetesStore:
             bases = pool.exhausted_beyond(previous.pool, view)
             dropped = [base for base in bases if base not in already]
             for base in dropped[:ANNOUNCED_AT_ONCE]:
-                if self._announce(BlockKey(pool.space, _version(pool), base), pool.key, deadline):
+                if self._announce(BlockKey(pool.space, _version(pool), base), pool.key, judge, deadline):
                     dropped.remove(base)
             if dropped:
                 last = Pool(pool.key, pool.shared, {view: exhausted[view]}, fronts)
@@ -572,8 +575,12 @@ class KubernetesStore:
             pool.key, pool.shared, exhausted, {v: front for v, front in fronts.items() if v in exhausted}
         )
 
-    def _announce(self, key: BlockKey, pool: PoolKey, deadline: Deadline) -> bool:
-        """Flag a block that a pool is going to call exhausted; False if it has changed since it was seen."""
+    def _announce(self, key: BlockKey, pool: PoolKey, judge: Judge | None, deadline: Deadline) -> bool:
+        """Flag a block that a pool is going to call exhausted; False if it may not do so.
+
+        An address that is freed from then on makes the pool's write fail. One that was freed before, after a
+        search had seen the block, shows in the block that is flagged.
+        """
         name = objects.pool_name(pool)
         known = self._memory.block(key.name)
         if known is not None:
@@ -581,14 +588,16 @@ class KubernetesStore:
         else:
             content = self.resources.get(BLOCKS, key.name, deadline, metadata_only=True)
             if content is None:
-                return True  # nobody holds an address there
+                return judge is None or judge(key, Bitmap(BLOCK_SIZE))  # nobody holds an address there
             marks, revision = objects.read_marks(content["metadata"]), content["metadata"]["resourceVersion"]
         try:
-            self._change_marks(key, marks, {**marks, name: _flagged(marks, name)}, revision, deadline)
+            flagged = {**marks, name: _flagged(marks, name)}
+            metadata = self._change_marks(key, marks, flagged, revision, deadline)
         except (Conflict, Unsettled):
             self._memory.forget_block(key.name)
             return False
-        return True
+        used = objects.read_bitmap(metadata)
+        return judge is None or used is None or judge(key, used)
 
 
 def _require(key: PoolKey, found: PoolKey | None) -> None:

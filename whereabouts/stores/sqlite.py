@@ -18,7 +18,15 @@ from whereabouts.addresses import BITS
 from whereabouts.block import Block, BlockDamaged, BlockKey, Space, read_bitmap
 from whereabouts.deadline import Deadline
 from whereabouts.pool import Pool, PoolKey
-from whereabouts.store import Conflict, StoreDamaged, StoredBlock, StoredPool, StoredSlices, Unavailable
+from whereabouts.store import (
+    Conflict,
+    Judge,
+    StoreDamaged,
+    StoredBlock,
+    StoredPool,
+    StoredSlices,
+    Unavailable,
+)
 from whereabouts.stores import sqlite_slices as slices
 from whereabouts.values import TYPE_CHECKING
 
@@ -246,7 +254,9 @@ class SqliteStore:
             raise Unavailable(f"{self._path}: pool {pool.key.name} was deleted while it was being made")
         return stored
 
-    def write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline) -> None:
+    def write_pool(
+        self, previous: StoredPool, pool: Pool, deadline: Deadline, *, exhausted: Judge | None = None
+    ) -> None:
         """See :class:`~whereabouts.store.Store`."""
         with self._translated(deadline), self._transaction():
             written = self._connection.execute(
