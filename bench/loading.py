@@ -1,11 +1,12 @@
 """Stores as they are after many ADDs, written block by block: a million calls would take too long."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from bench.pods import Contents
 from whereabouts.block import Block
 from whereabouts.deadline import Deadline
-from whereabouts.store import Store
+from whereabouts.store import Store, Unsettled
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.etcd import EtcdStore
 from whereabouts.stores.kube_objects import BLOCKS, POOLS, Marks
@@ -60,7 +61,8 @@ def _load_kubernetes(store: KubernetesStore, contents: Contents) -> None:
 
     def create(block: Block) -> None:
         marks = {name: Marks(0, 1)} if pool.is_exhausted(block.key) else {}
-        store.resources.create(BLOCKS, objects.block_object(block, marks), deadline)
+        with suppress(Unsettled):  # it was sent again, and is there: nobody else writes here
+            store.resources.create(BLOCKS, objects.block_object(block, marks), deadline)
 
     with ThreadPoolExecutor(WRITERS) as writers:
         for _ in writers.map(create, contents.blocks()):
