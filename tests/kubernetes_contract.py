@@ -341,6 +341,27 @@ class KubernetesContract(SeveralStores, StoreContract):
             assert add(three, wanted, pod(2)) == [lowest], f"at {at}"
         assert at > 13
 
+    def test_an_answer_that_comes_late_takes_nothing_out_of_the_index(
+        self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A call reads a block; before it has the answer another call of the process writes the block."""
+        (store,) = stores(1)
+        add(store, WIDE, pod(1))
+        delete(store, WIDE, pod(2))  # from here on the index is complete
+        api = store.resources.api
+        fetch = api.fetch
+
+        def late(request: Request, deadline: Deadline) -> bytes:
+            answer = fetch(request, deadline)
+            monkeypatch.setattr(api, "fetch", fetch)
+            add(store, WIDE, pod(3))
+            return answer
+
+        monkeypatch.setattr(api, "fetch", late)
+        store.read_block(BlockKey.of(Space(), ip_address("10.0.0.1")), Deadline(SOON), fresh=True)
+        delete(store, WIDE, pod(3))
+        assert [ref for _, ref in allocations(store)] == ["default/pod-1"]
+
     def test_a_wrong_order_of_clocks_does_not_hide_a_freed_address(
         self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
     ) -> None:

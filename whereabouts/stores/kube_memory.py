@@ -16,7 +16,7 @@ from time import monotonic
 
 from whereabouts.block import Block, BlockKey
 from whereabouts.pool import PoolKey
-from whereabouts.store import StoredBlock, StoredPool
+from whereabouts.store import Revision, StoredBlock, StoredPool
 from whereabouts.stores.kube_objects import BlockMarks, pool_name
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
@@ -42,16 +42,18 @@ class KnownPool:
     """A pool as it was read or written last.
 
     ``withdrawn`` is the highest number of a taking-back that it is known to reflect. ``announced`` are the
-    blocks that were flagged for this pool after it was read in this state.
+    blocks that were flagged for this pool after it was read in this state. ``writing`` is held by the thread
+    that is about to write the next state.
     """
 
-    __slots__ = ("announced", "stored", "withdrawn")
+    __slots__ = ("announced", "stored", "withdrawn", "writing")
 
     def __init__(self, stored: StoredPool, withdrawn: int) -> None:
         """A pool for which no block was flagged yet."""
         self.stored = stored
         self.withdrawn = withdrawn
         self.announced: set[int] = set()
+        self.writing = Lock()
 
 
 class Asked(NamedTuple):
@@ -89,10 +91,17 @@ class Memory:
             return known
 
     def remember_block(self, known: KnownBlock) -> None:
-        """Remember a block that was read or written."""
+        """Remember a block that was read or written, unless a later state of it is remembered.
+
+        An answer may come after that to a request that was sent later. What it lacks is not gone: it was
+        not there yet.
+        """
         name = known.stored.key.name
         with self._lock:
-            before = self._blocks.pop(name, None)
+            before = self._blocks.get(name)
+            if before is not None and _is_later(before.stored.revision, known.stored.revision):
+                return
+            self._blocks.pop(name, None)
             if known.stored.block is not None:
                 self._blocks[name] = known
                 if len(self._blocks) > MAX_BLOCKS:
@@ -224,6 +233,12 @@ class Memory:
         for owner in come:
             self._pods.add((owner.pod_ref, owner.ifname), key)
             self._attachments.add((owner.container_id, owner.ifname), key)
+
+
+def _is_later(one: Revision, other: Revision) -> bool:
+    """Whether a resourceVersion is later than another of the same kind, which Kubernetes lets clients ask."""
+    one, other = str(one), str(other)
+    return one.isdecimal() and other.isdecimal() and int(one) > int(other)
 
 
 class _Index:
