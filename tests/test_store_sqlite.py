@@ -127,6 +127,25 @@ def write_until_it_fails(store: SqliteStore, most: int) -> int:
     return number
 
 
+def test_a_log_that_grew_while_somebody_read_gives_its_room_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whereabouts.stores.sqlite.LARGEST_LOG", 100_000)
+    store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
+    store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    reader = sqlite3.connect(tmp_path / "w.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM blocks").fetchall()
+    assert write_until_it_fails(store, 200) == 200
+    log = tmp_path / "w.db-wal"
+    assert log.stat().st_size > 1_000_000
+    reader.close()
+    store._connection.execute("PRAGMA wal_checkpoint").fetchall()
+    assert write_until_it_fails(store, 1) == 1
+    assert log.stat().st_size <= 100_000
+    store.close()
+
+
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
     """Let files of this process grow up to so many bytes; what is written behind them fails."""

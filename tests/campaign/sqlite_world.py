@@ -22,8 +22,9 @@ from .operating import collect, operate, problems
 from .world import Attachment, Record, WithoutPods
 
 NODES = ("node-a", "node-b", "node-c")
-DISK = "16m"
-"""The file system of the database: enough for what the load keeps, and little enough to fill at once."""
+DISK = "256m"
+"""The file system of the database: little enough to fill at once, and enough for a log that grows while an
+agent that reads is stopped for two minutes."""
 
 
 def missing() -> str:

@@ -82,6 +82,8 @@ _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR"}
 """A disk that is full, and a quota that is used up."""
 _BUSY_PAUSE = 0.02
 _LARGEST_REVISION = 2**63 - 1
+LARGEST_LOG = 8 << 20
+"""Bytes to which the log is cut when it begins anew: it grows while somebody reads, and would stay so."""
 LISTED = 256
 """Blocks whose bitmaps are read at once."""
 
@@ -320,6 +322,7 @@ class SqliteStore:
                 self._schema_version()  # before anything is written to a file of somebody else
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
+                self._connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
                 if self._schema_version() == 0:
                     self._create_schema()
                 break
