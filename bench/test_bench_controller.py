@@ -19,7 +19,7 @@ from tests.api_double import api_double
 from tests.api_server import ADMIN, kubeconfig
 from tests.controller_process import Controller, running
 
-LONG = 300.0
+LONG = 600.0
 GLANCE = 0.25
 """Seconds between looks at the metrics: they cost the controller some CPU time themselves."""
 SELDOM = 0.1

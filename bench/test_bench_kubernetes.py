@@ -4,7 +4,6 @@ The bare write replaces an object of the same size on condition that nobody else
 Throughput is of 16 agents with 16 calls each, on one pool.
 """
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.pods import holder
 from tests.api_server import ADMIN, ApiServer, api_server, kubeconfig
 from tests.kube_requests import recorded
 from tests.store_contract import SOON, attachment, demand
@@ -29,7 +29,6 @@ from whereabouts.block import Block, BlockKey, Space
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.log import SILENT
-from whereabouts.owners import Owner
 from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kube_objects import BLOCKS
@@ -38,22 +37,6 @@ from whereabouts.stores.kubernetes import KubernetesStore
 MISSING = SUITES["apiserver"].missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 ROUNDS = 100
-
-
-def holder(number: int) -> Owner:
-    """An owner with the names and digests of a real pod: nothing in it repeats but node and network."""
-    digest = hashlib.sha256(str(number).encode()).hexdigest()
-    uid = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
-    return Owner(
-        f"team-a/web-{digest[:10]}-{digest[10:15]}",
-        uid,
-        digest,
-        "net1",
-        f"node-{number % 40}",
-        "macvlan",
-        "",
-        1_700_000_000 + number,
-    )
 
 
 @pytest.fixture(scope="module")
