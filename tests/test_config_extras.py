@@ -4,6 +4,8 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.config_cases import loaded
 from whereabouts.cni.args import CniArgs
@@ -41,6 +43,24 @@ def test_gateway_of_the_arguments_goes_to_every_static_address_whose_subnet_hold
     args = CniArgs(ip=("10.9.0.6/25", "10.8.0.6/24"), gateway=("10.9.0.254", "fd00::1", "10.8.0.1"))
     gateways = [str(one.gateway) for one in loaded(ipam, args=args, cni_version="1.0.0").static]
     assert gateways == ["10.9.0.254", "fd00::1", "None", "10.8.0.1"]
+
+
+hosts = st.sampled_from(["10.9.0", "10.8.255"]).flatmap(
+    lambda start: st.integers(0, 255).map(lambda last: f"{start}.{last}")
+) | st.integers(0, 1 << 16).map(lambda last: f"fd00::{last:x}")
+
+
+@given(st.lists(st.tuples(hosts, st.integers(8, 32)), max_size=8), st.lists(hosts, max_size=8))
+def test_of_several_gateways_of_the_arguments_the_last_in_the_subnet_counts(
+    addresses: list[tuple[str, int]], gateways: list[str]
+) -> None:
+    texts = [f"{host}/{prefixlen}" for host, prefixlen in addresses]
+    args = CniArgs(ip=tuple(texts), gateway=tuple(gateways))
+    expected = [
+        next((one for one in map(ip_address, reversed(gateways)) if one in ip_interface(text).network), None)
+        for text in texts
+    ]
+    assert [one.gateway for one in loaded({}, args=args, cni_version="1.0.0").static] == expected
 
 
 @pytest.mark.parametrize(

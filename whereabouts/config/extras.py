@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from ipaddress import ip_network
+
 from whereabouts.addresses import Address, AddressError, Interface, parse_address, parse_interface, shown
 from whereabouts.cni.args import CniArgs
 from whereabouts.cni.results import DNS, IPConfig, Route
@@ -24,11 +27,8 @@ def read_static(config: Members, args: CniArgs, problems: Problems) -> tuple[IPC
         address = _interface(text, f"invalid CIDR {shown(text)}", "IP of CNI_ARGS", problems)
         if address is not None:
             static.append(IPConfig(address))
-    for text in args.gateway:
-        gateway = _gateway_of_args(text, problems)
-        if gateway is not None:
-            static = [one._replace(gateway=gateway) if _in_subnet(gateway, one) else one for one in static]
-    return tuple(static)
+    gateways = [_gateway_of_args(text, problems) for text in args.gateway]
+    return _with_gateways(static, [gateway for gateway in gateways if gateway is not None])
 
 
 def read_routes(config: Members, problems: Problems) -> tuple[Route, ...]:
@@ -91,5 +91,16 @@ def _gateway_of_args(text: str, problems: Problems) -> Address | None:
         return None
 
 
-def _in_subnet(gateway: Address, one: IPConfig) -> bool:
-    return gateway in one.address.network
+def _with_gateways(static: Sequence[IPConfig], gateways: Sequence[Address]) -> tuple[IPConfig, ...]:
+    """The addresses, each with the last of the gateways that is in its subnet.
+
+    By subnet, so that many addresses and many gateways take no time for every pair of them.
+    """
+    sizes = {(one.address.version, one.address.network.prefixlen) for one in static}
+    last = {
+        ip_network((gateway, prefixlen), strict=False): gateway
+        for gateway in gateways
+        for version, prefixlen in sizes
+        if version == gateway.version
+    }
+    return tuple(one._replace(gateway=last.get(one.address.network, one.gateway)) for one in static)
