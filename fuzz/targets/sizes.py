@@ -7,7 +7,7 @@ become the number of the item. No call takes much longer than it may, in time an
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,7 @@ from whereabouts.stores.sqlite import SqliteStore
 
 SECONDS = 0.3
 """How long a call may take that a store is asked in."""
+_ATTACHMENTS = "cni.dev/valid-attachments"
 COMMANDS = ("ADD", "CHECK", "DEL", "GC", "STATUS")
 
 
@@ -82,19 +83,23 @@ def check(data: bytes) -> None:
             assert "internal error" not in sentence, sentence
 
 
-_ARGS = (
-    "IP="
-    + ",".join(f"10.0.{n}.1/24" for n in range(200))
-    + ";GATEWAY="
-    + ",".join(f"10.0.{n}.2" for n in range(200))
+_LISTED = 2000
+_ARGS = ";".join(
+    (
+        "IP=" + ",".join(f"10.{n >> 8}.{n & 255}.1/24" for n in range(_LISTED)),
+        "GATEWAY=" + ",".join(f"10.{n >> 8}.{n & 255}.2" for n in range(_LISTED)),
+    )
 )
+"""As long as they may be."""
 
 
 def _grown(config: Any, reader: Reader) -> Any:
     """The configuration, of which some members are as large as there is room for."""
     root = [config]
     room = MAX_CONFIG - len(json.dumps(config)) - 64
-    chosen = [reader.below(1 << 16) for _ in range(1 + reader.below(3))]
+    chosen = [reader.below(1 << 16)]
+    while reader and len(chosen) < 3:
+        chosen.append(reader.below(1 << 16))
     for number in chosen:
         places = [(container, key) for container, key in _places(root) if container[key]]
         if places:
@@ -111,7 +116,7 @@ def _places(container: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _many(value: Any, room: int) -> Any:
-    size = max(1, len(json.dumps(value)))
+    size = len(json.dumps(_numbered(value, 255 * 256 + 255))) + 2
     if isinstance(value, str):
         return value * (room // size)
     if isinstance(value, list):
@@ -135,28 +140,48 @@ def _numbered(value: Any, number: int) -> Any:
     return value
 
 
-def _seed(place: int, ipam: dict[str, Any], **top: Any) -> bytes:
-    config = {"cniVersion": "1.1.0", "name": "n", "ipam": {"type": "whereabouts", **ipam}, **top}
-    return json.dumps(config).encode() + b"\0\0" + place.to_bytes(2, "little")
+def _seed(path: Sequence[str | int], ipam: dict[str, Any], **top: Any) -> bytes:
+    """A configuration of which the member at ``path`` grows."""
+    config: Any = {"cniVersion": "1.1.0", "name": "n", "ipam": {"type": "whereabouts", **ipam}, **top}
+    *outer, last = path
+    container = config
+    for key in outer:
+        container = container[key]
+    places = [(at, key) for at, key in _places([config]) if at[key]]
+    number = next(n for n, (at, key) in enumerate(places) if at is container and key == last)
+    return json.dumps(config).encode() + b"\0" + number.to_bytes(2, "little")
 
 
 SEEDS = (
-    _seed(4, {"range": "10.0.0.0/8", "exclude": ["10.%.#.0/24"]}),
-    _seed(5, {"range": "10.0.0.0/8", "exclude": ["10.%.#.0/24"]}),
-    _seed(4, {"ipRanges": [{"range": "10.%.#.0/24"}]}),
-    _seed(4, {"ipRanges": [{"range": "10.%.#.0/24", "exclude": ["10.0.0.0/16"]}], "node_slice_size": "/28"}),
-    _seed(6, {"range": "10.0.0.0/11", "node_slice_size": "/24", "exclude": ["10.%.#.0/24"]}),
-    _seed(4, {"addresses": [{"address": "10.%.#.1/24"}], "routes": [{"dst": "10.%.#.0/24"}]}),
-    _seed(2, {"range": "10.0.0.0/24", "key": 5}),
+    _seed(("ipam", "exclude"), {"range": "10.0.0.0/8", "exclude": ["10.%.#.0/24"]}),
+    _seed(("ipam", "exclude"), {"range": "::/0", "exclude": ["fd00:%:#::/64"], "enable_l3": True}),
     _seed(
-        4, {"range": "10.0.0.0/24"}, **{"cni.dev/valid-attachments": [{"containerID": "c%#", "ifname": "e"}]}
+        ("ipam", "exclude"), {"range": "10.0.0.0/11", "exclude": ["10.%.#.1/32"], "node_slice_size": "/24"}
     ),
-    _seed(9, {"range": "10.0.0.0/24"}, prevResult={"ips": [{"address": "10.%.#.1/24"}]}),
-    _seed(8, {"range": "10.0.0.0/24", "dns": {"search": ["a.#"]}}),
-    _seed(3, {"range": "10.0.0.0/24", "network_name": "n"}),
+    _seed(("ipam", "ipRanges"), {"ipRanges": [{"range": "10.%.#.0/24"}]}),
+    _seed(("ipam", "ipRanges"), {"ipRanges": [{"range": "10.%.#.0/16"}], "node_slice_size": "/28"}),
+    _seed(("ipam", "ipRanges"), {"ipRanges": [{"range": "10.0.0.#/8"}], "enable_overlapping_ranges": False}),
+    _seed(("ipam", "addresses"), {"addresses": [{"address": "10.%.#.1/24"}]}),
+    _seed(("ipam", "addresses"), {"addresses": [{"address": "10.#.%.1/9", "gateway": "10.9.9.9"}]}),
+    _seed(("ipam", "routes"), {"range": "10.0.0.0/24", "routes": [{"dst": "10.%.#.0/24", "gw": "10.0.0.1"}]}),
+    _seed(("ipam", "dns", "search"), {"range": "10.0.0.0/24", "dns": {"search": ["a.#"]}}),
+    _seed(("ipam", "network_name"), {"range": "10.0.0.0/24", "network_name": "n"}),
+    _seed(("ipam", "range"), {"range": "10.0.0.0/24"}),
+    _seed(("ipam", "dns"), {"dns": {"Search": ["a"]}}),
+    _seed(("name",), {"range": "10.0.0.0/24"}),
+    _seed(("x",), {"range": "10.0.0.0/24"}, x={"a": 5}),
+    _seed(("x",), {"range": "10.0.0.0/24"}, x=[[]]),
+    _seed(("ipam",), {"a": "b", "C": "d"}),
+    _seed(
+        (_ATTACHMENTS,), {"range": "10.0.0.0/24"}, **{_ATTACHMENTS: [{"containerID": "c%#", "ifname": "e"}]}
+    ),
+    _seed(("prevResult", "ips"), {"range": "10.0.0.0/24"}, prevResult={"ips": [{"address": "10.%.#.1/24"}]}),
+    _seed(
+        ("prevResult", "ips"), {"range": "10.0.0.0/24"}, prevResult={"ips": [{"Address": "fd00:%:#::1/9"}]}
+    ),
 )
 WORDS = (
-    "cni.dev/valid-attachments",
+    _ATTACHMENTS,
     "prevResult",
     "ips",
     "containerID",
