@@ -47,7 +47,7 @@ def test_gateway_of_the_arguments_goes_to_every_static_address_whose_subnet_hold
 
 hosts = st.sampled_from(["10.9.0", "10.8.255"]).flatmap(
     lambda start: st.integers(0, 255).map(lambda last: f"{start}.{last}")
-) | st.integers(0, 1 << 16).map(lambda last: f"fd00::{last:x}")
+) | st.integers(0, 0xFFFF).map(lambda last: f"fd00::{last:x}")
 
 
 @given(st.lists(st.tuples(hosts, st.integers(8, 32)), max_size=8), st.lists(hosts, max_size=8))
