@@ -6,15 +6,19 @@ Subclasses' modules give the fixtures ``server`` and ``open_store``, as for the 
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
 from whereabouts.addresses import Address
-from whereabouts.allocator import Demand, RangeFull
+from whereabouts.agent.group_commit import GroupCommitter, Groups
+from whereabouts.allocator import Allocator, Demand, RangeFull
 from whereabouts.block import Block, BlockKey, Space
+from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
+from whereabouts.log import SILENT
 from whereabouts.owners import Owner
 from whereabouts.stores.kube_api import MERGE_PATCH, Request
 from whereabouts.stores.kube_objects import ALLOCATED
@@ -153,6 +157,24 @@ class KubernetesContract(SeveralStores, StoreContract):
         assert len(requests) <= 6
 
     # ---------------------------------------------------------------- status
+
+    def test_of_many_calls_of_an_agent_that_find_a_block_full_one_says_so(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        (store,) = stores(1)
+        fill(store, "10.0.0.0", free=4)
+        add(store, WIDE, pod(0))
+        groups = Groups(lambda _: None)
+
+        def call(number: int) -> list[Address]:
+            committer = GroupCommitter(groups, DirectCommitter(store))
+            return Allocator(store, committer, SILENT).add(WIDE, pod(number), Deadline(SOON))
+
+        with recorded(store) as requests, ThreadPoolExecutor(24) as threads:
+            given = [str(address) for (address,) in threads.map(call, range(1, 25))]
+        last, first = (f"10.0.0.{n}" for n in range(253, 256)), (f"10.0.1.{n}" for n in range(1, 22))
+        assert set(given) == {*last, *first}
+        assert requests.count("PATCH ippools/10.0.0.0-16") == 1
 
     def test_the_status_of_a_pool_is_written_where_it_differs(
         self, stores: Callable[[int], list[KubernetesStore]], server: Any

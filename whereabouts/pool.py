@@ -178,6 +178,10 @@ class Pool:
             self.key, self.shared, left, {view: front for view, front in fronts.items() if view in left}
         )
 
+    def hints_as(self, other: Pool) -> bool:
+        """Whether both have the same hints and fronts."""
+        return self.exhausted == other.exhausted and self.fronts == other.fronts
+
     def exhausted_beyond(self, other: Pool, view: str) -> list[int]:
         """The first addresses of the blocks that ``view`` calls exhausted here and not in ``other``."""
         hints, others = self.exhausted.get(view), other.exhausted.get(view)

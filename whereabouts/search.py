@@ -220,8 +220,11 @@ class Hints:
             stored = self._store.read_pool(key, deadline)
             if stored is None:
                 return
+            after = change(stored.pool)
+            if after.hints_as(stored.pool):
+                return  # somebody else has seen to it: of many calls that see a block full, one writes
             try:
-                self._store.write_pool(stored, change(stored.pool), deadline, exhausted=exhausted)
+                self._store.write_pool(stored, after, deadline, exhausted=exhausted)
                 return
             except Conflict:
                 deadline.pause(pause, f"pool {key.name} is written by others all the time")

@@ -42,18 +42,16 @@ class KnownPool:
     """A pool as it was read or written last.
 
     ``withdrawn`` is the highest number of a taking-back that it is known to reflect. ``announced`` are the
-    blocks that were flagged for this pool after it was read in this state. ``writing`` is held by the thread
-    that is about to write the next state.
+    blocks that were flagged for this pool after it was read in this state.
     """
 
-    __slots__ = ("announced", "stored", "withdrawn", "writing")
+    __slots__ = ("announced", "stored", "withdrawn")
 
     def __init__(self, stored: StoredPool, withdrawn: int) -> None:
         """A pool for which no block was flagged yet."""
         self.stored = stored
         self.withdrawn = withdrawn
         self.announced: set[int] = set()
-        self.writing = Lock()
 
 
 class Asked(NamedTuple):
@@ -74,6 +72,7 @@ class Memory:
         self._blocks: OrderedDict[str, KnownBlock] = OrderedDict()
         self._pools: OrderedDict[str, KnownPool] = OrderedDict()
         self._told: dict[str, int] = {}
+        self._writing: dict[str, Lock] = {}
         self._forgotten: dict[str, float] = {}
         self._slices: dict[tuple[PoolKey, str], str] = {}
         self._pods = _Index()
@@ -128,6 +127,11 @@ class Memory:
         """The pool, if it is remembered."""
         with self._lock:
             return self._pools.get(name)
+
+    def writing(self, name: str) -> Lock:
+        """What the one thread holds that is about to write the pool."""
+        with self._lock:
+            return self._writing.setdefault(name, Lock())
 
     def told(self, name: str) -> int:
         """The highest number of a taking-back that blocks told of."""

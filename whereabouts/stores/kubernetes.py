@@ -379,15 +379,33 @@ class KubernetesStore:
     def write_pool(
         self, previous: StoredPool, pool: Pool, deadline: Deadline, *, exhausted: Judge | None = None
     ) -> None:
-        """See :class:`~whereabouts.store.Store`. A hint for a block that has just changed is left out."""
-        self._write_pool(previous, self._announced(previous, pool, exhausted, deadline), deadline)
+        """See :class:`~whereabouts.store.Store`. A hint for a block that has just changed is left out.
+
+        Threads that want to write a pool do so one after the other, so that those who come second find the
+        conflict without a request.
+        """
+        name = objects.pool_name(pool.key)
+        what, writing = f"pool {name} is being written by other calls", self._memory.writing(name)
+        while not writing.acquire(timeout=deadline.remaining(what)):
+            pass
+        try:
+            self._known_as(previous, pool.key)
+            self._write_pool(previous, self._announced(previous, pool, exhausted, deadline), deadline)
+        finally:
+            writing.release()
+
+    def _known_as(self, previous: StoredPool, key: PoolKey) -> KnownPool:
+        """The pool as it is remembered; raises Conflict where that is not ``previous``."""
+        name = objects.pool_name(key)
+        known = self._memory.pool(name)
+        if known is None or known.stored.revision != previous.revision:
+            raise Conflict(f"pool {name} was written by another thread")
+        return known
 
     def _write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline, *, number: int = 0) -> int:
         """Write a pool, and where hints are taken back tell the fronts; the number they were told."""
         name = objects.pool_name(pool.key)
-        known = self._memory.pool(name)
-        if known is None or known.stored.revision != previous.revision:
-            raise Conflict(f"pool {name} was written by another thread")
+        known = self._known_as(previous, pool.key)
         fronts = _fronts_to_tell(previous.pool, pool)
         if fronts and not number:
             number = self._next_number(name)
