@@ -220,7 +220,10 @@ def test_addresses_that_a_range_never_gives_are_found() -> None:
     given = [add(number, float(number), address) for number, address in enumerate(free)]
     assert not kinds(checker.of_filling(given, SPAN, []))
     assert kinds(checker.of_filling(given[:-1], SPAN, [])) == ["not lowest"]
-    assert kinds(checker.of_filling([given[1], given[0], *given[2:]], SPAN, [])) == ["not lowest"]
+    disordered = [given[1], given[0], *given[2:]]
+    assert kinds(checker.of_filling(disordered, SPAN, [])) == ["not lowest"]
+    assert not kinds(checker.of_filling(disordered, SPAN, [], in_order=False))
+    assert kinds(checker.of_filling(given[:-1], SPAN, [], in_order=False)) == ["not lowest"]
 
 
 def test_what_ranges_may_give() -> None:

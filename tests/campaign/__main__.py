@@ -113,6 +113,7 @@ def _result(name: str, seed: int, seconds: float, tally: Tally, found: Sequence[
         "loaded_seconds": round(tally.loaded_seconds),
         "calls": tally.calls,
         "adds": tally.adds,
+        "misled": tally.misled,
         "faults": dict(sorted(tally.faults.items())),
         "slowest_seconds": round(slowest.ended - slowest.begun, 2) if slowest else 0.0,
         "deadline_seconds": slowest.deadline if slowest else 0.0,
@@ -126,6 +127,7 @@ def _summary(result: Mapping[str, Any]) -> str:
     return (
         f"{result['world']}: {result['minutes']} minutes, {result['rounds']} rounds, {result['calls']} calls,"
         f" {result['adds']} of them ADD; faults: {struck}; the slowest answer took {slowest};"
+        f" ranges that a wrong hint kept from their order: {result['misled']};"
         f" violations: {result['violations']}"
     )
 

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from .clock import Clock, build_clock
 from .fault import Fault
 from .network_faults import on_connections
 from .node import AgentNode
-from .operating import collect, problems
+from .operating import collect, misled, problems
 from .world import Attachment, Record, WithoutPods
 
 NODES = ("node-a", "node-b", "node-c")
@@ -168,6 +168,9 @@ class EtcdWorld(WithoutPods):
             b64decode(pair["key"])[len(beginning) :]: b64decode(pair.get("value", ""))
             for pair in self._members[0].call("/v3/kv/range", message).get("kvs", [])
         }
+
+    def misled(self) -> Collection[str]:
+        return misled(self._directory, self.ipam, "--config", self._flat_file())
 
     def damage(self) -> Sequence[str]:
         damaged: list[str] = []

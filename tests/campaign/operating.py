@@ -4,6 +4,9 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from whereabouts.pool import PoolKey
 
 from ..cni_calls import CONSOLE, LONG
 from .networks import NETWORKS
@@ -36,6 +39,23 @@ def collect(nodes: Sequence[AgentNode], ipam: Mapping[str, object], alive: Seque
 
 def problems(directory: Path, ipam: Mapping[str, object], *words: str) -> Iterator[str]:
     """What ``whereabouts check`` finds in the store that ``words`` name. ``directory`` takes files."""
+    for finding in _findings(directory, ipam, *words):
+        if finding["severity"] != "harmless":
+            yield f"whereabouts check: {finding['kind']}: {finding['message']}"
+
+
+def misled(directory: Path, ipam: Mapping[str, object], *words: str) -> set[str]:
+    """The ranges of which a hint is wrong, as the same command tells."""
+    places = {
+        finding["place"].partition(" ")[0]
+        for finding in _findings(directory, ipam, *words)
+        if finding["kind"] == "false-hint"
+    }
+    ranges = {span.text for network in NETWORKS for span in network.spans}
+    return {text for text in ranges if PoolKey("", text).name in places}
+
+
+def _findings(directory: Path, ipam: Mapping[str, object], *words: str) -> list[dict[str, Any]]:
     options = list(words)
     for network in NETWORKS:
         path = directory / f"{network.name}.json"
@@ -43,8 +63,6 @@ def problems(directory: Path, ipam: Mapping[str, object], *words: str) -> Iterat
         options += ["--netconf", str(path)]
     said = operate("check", *options, "-o", "json")
     if said.returncode not in (0, 1):
-        yield f"whereabouts check: status {said.returncode}: {said.stderr}"
-        return
-    for finding in json.loads(said.stdout)["findings"]:
-        if finding["severity"] != "harmless":
-            yield f"whereabouts check: {finding['kind']}: {finding['message']}"
+        return [{"severity": "error", "kind": f"status {said.returncode}", "message": said.stderr}]
+    findings: list[dict[str, Any]] = json.loads(said.stdout)["findings"]
+    return findings

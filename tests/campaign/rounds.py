@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from heapq import heappop, heappush
 from math import inf
 from pathlib import Path
@@ -32,6 +32,8 @@ class Tally:
     def __init__(self) -> None:
         self.rounds = self.calls = self.adds = 0
         self.loaded_seconds = 0.0
+        self.misled = 0
+        """How often a range was not held to its order: :meth:`~tests.campaign.world.World.misled`."""
         self.faults: Counter[str] = Counter()
         self.slowest: Entry | None = None
         """The call that came closest to its deadline."""
@@ -131,9 +133,12 @@ class Rounds:
         yield from checker.of_leftovers(held, list(self._world.records()))
         yield from (Violation("damage", sentence) for sentence in self._world.damage())
         before = len(self.journal.entries())
-        yield from self._quiet_adds(random)
-        yield from self._filling(random)
-        yield from self._quiet_adds(random)
+        misled = set(self._world.misled())
+        self.tally.misled += len(misled)
+        yield from self._quiet_adds(random, misled)
+        yield from self._filling(random, misled)
+        misled -= {span.text for span in SPARSE.spans}
+        yield from self._quiet_adds(random, misled)
         yield from checker.of_calls(self.journal.entries()[before:])
         yield from checker.of_leftovers(held, list(self._world.records()))
 
@@ -143,21 +148,24 @@ class Rounds:
         except AssertionError as error:
             yield Violation("stuck", f"the repair pass failed: {error}")
 
-    def _quiet_adds(self, random: Random) -> Iterator[Violation]:
-        """One ADD in each network, one after the other: each gives the lowest."""
+    def _quiet_adds(self, random: Random, misled: Collection[str]) -> Iterator[Violation]:
+        """One ADD in each network, one after the other: each gives the lowest, unless it is misled."""
         for network in NETWORKS:
+            if any(span.text in misled for span in network.spans):
+                continue
             records = list(self._world.records())
             entry = self._quiet_call(ADD, network, next(self._quiet), random)
             yield from checker.of_quiet_add(entry, network.spans, records)
             yield from self._given_back([entry], network, random)
 
-    def _filling(self, random: Random) -> Iterator[Violation]:
-        """ADDs of the range with many blocks until it is full: it gives all that it has."""
+    def _filling(self, random: Random, misled: Collection[str]) -> Iterator[Violation]:
+        """ADDs of the range with many blocks until it is full: it gives all that it has, misled or not."""
         records = list(self._world.records())
         given: list[Entry] = []
         while not given or given[-1].succeeded:
             given.append(self._quiet_call(ADD, SPARSE, next(self._quiet), random))
-        yield from checker.of_filling(given, SPARSE.spans[0], records)
+        (span,) = SPARSE.spans
+        yield from checker.of_filling(given, span, records, in_order=span.text not in misled)
         yield from self._given_back(given, SPARSE, random)
 
     def _given_back(self, given: Sequence[Entry], network: Network, random: Random) -> Iterator[Violation]:

@@ -5,7 +5,7 @@ with two functions: ``missing() -> str``, what this machine lacks for it (empty:
 ``open_world() -> World``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -92,6 +92,13 @@ class World(Protocol):
         which addresses are left out for good.
         """
 
+    def misled(self) -> Collection[str]:
+        """Ranges of which an address is passed over until one is freed beside it, or the range is full.
+
+        Where a store takes back a hint after it has freed an address, and a process dies in between or the
+        store goes away, that costs order, and nothing else.
+        """
+
     def save(self, directory: Path) -> None:
         """Write down there what else helps to look into what was found."""
 
@@ -101,6 +108,9 @@ class World(Protocol):
 
 class WithoutPods:
     """Part of a world in which nobody asks which pods there are, and nothing has a log but agents."""
+
+    def misled(self) -> Collection[str]:
+        return ()
 
     def save(self, directory: Path) -> None:
         pass
