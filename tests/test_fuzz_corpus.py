@@ -10,9 +10,17 @@ import pytest
 from fuzz.json_mutation import mutator
 from fuzz.reader import Reader
 from fuzz.target import CORPUS, corpus, load, names
+from fuzz.targets import sizes
 
 _CONFIG, _LIST = b'{"ipam": {"range": "10.0.0.0/8", "exclude": ["10.1.0.0/16"]}}', b"[1, true, null]"
 INPUTS = [(name, path) for name in names() for path in corpus(name)]
+
+
+@pytest.fixture(autouse=True)
+def _smaller_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a fuzzer tries in full takes a minute."""
+    monkeypatch.setattr(sizes, "MOST", 1 << 14)
+    monkeypatch.setattr(sizes, "SECONDS", 0.05)
 
 
 def test_every_target_has_inputs_and_every_input_a_target() -> None:

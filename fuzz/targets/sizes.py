@@ -29,6 +29,8 @@ from whereabouts.service import Call, Service
 from whereabouts.store import Store
 from whereabouts.stores.sqlite import SqliteStore
 
+MOST = MAX_CONFIG
+"""Bytes of a configuration."""
 SECONDS = 0.3
 """How long a call may take that a store is asked in."""
 _ATTACHMENTS = "cni.dev/valid-attachments"
@@ -69,7 +71,7 @@ def check(data: bytes) -> None:
         grown = json.dumps(_grown(config, Reader(growth))).encode()
     except (ValueError, RecursionError):
         return
-    if len(grown) > MAX_CONFIG:
+    if len(grown) > MOST:
         return
     _path().unlink(missing_ok=True)
     service = Service(Node())
@@ -96,7 +98,7 @@ _ARGS = ";".join(
 def _grown(config: Any, reader: Reader) -> Any:
     """The configuration, of which some members are as large as there is room for."""
     root = [config]
-    room = MAX_CONFIG - len(json.dumps(config)) - 64
+    room = MOST - len(json.dumps(config)) - 64
     chosen = [reader.below(1 << 16)]
     while reader and len(chosen) < 3:
         chosen.append(reader.below(1 << 16))
