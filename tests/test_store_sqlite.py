@@ -274,6 +274,16 @@ def test_a_row_that_no_store_writes_is_damage(tmp_path: Path, row: str) -> None:
     store.close()
 
 
+def test_a_schema_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "w.db"
+    SqliteStore(str(path), Deadline(SOON)).close()
+    content = path.read_bytes()
+    for at in (content.index(b"CREATE TABLE blocks"), content.index(b"CREATE TABLE pools")):
+        path.write_bytes(content[:at] + b"\xfc" * 6 + content[at + 6 :])
+        with pytest.raises(StoreDamaged, match=r"w\.db is damaged .* restore it"):
+            SqliteStore(str(path), Deadline(SOON))
+
+
 def test_a_damaged_block_is_never_written_over_and_counts_as_used(tmp_path: Path) -> None:
     store = SqliteStore(str(tmp_path / "w.db"), Deadline(SOON))
     wanted = demand("10.0.0.0/22")

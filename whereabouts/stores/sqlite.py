@@ -420,6 +420,8 @@ class _Translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (sqlite3.Error, OSError)):
             raise _translate(self._path, error) from error
+        if isinstance(error, UnicodeDecodeError):  # Python's, of the text of an error of SQLite's
+            raise _damaged(self._path, str(error)) from error
 
 
 class _Understood:

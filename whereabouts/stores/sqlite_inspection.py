@@ -36,7 +36,7 @@ def surroundings(path: str, blocks: Sequence[StoredBlock], deadline: Deadline) -
             connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
             names = connection.execute(_NAMES).fetchall()
             index = {(row[0], row[1]): row[2:] for row in connection.execute(_INDEX)}
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise Unavailable(f"{path}: {error}") from error
     return Surroundings([*_misnamed(names), *_index_faults(blocks, index)])
 
@@ -45,7 +45,7 @@ def _misnamed(rows: Sequence[tuple[str, str, str, int, bytes]]) -> Iterator[Find
     for name, network_name, own_range, version, base in rows:
         try:
             right = BlockKey(Space(network_name, own_range), version, int.from_bytes(base)).name
-        except ValueError:
+        except (TypeError, ValueError, OverflowError):
             right = "none that can be"
         if name != right:
             message = f"the row {name} of table blocks has the fields of a block whose name is {right}"
