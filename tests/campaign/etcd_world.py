@@ -28,11 +28,11 @@ from .operating import collect, misled, problems
 from .world import Attachment, Record, WithoutPods
 
 NODES = ("node-a", "node-b", "node-c")
-DISK = "384m"
-"""The file system of one member: its logs are 64 MB each, and it keeps one beside the one that it writes."""
+DISK = "640m"
+"""The file system of one member: its logs are 64 MB each, and it has up to four."""
 OPTIONS = (
     "--auto-compaction-mode=revision",
-    "--auto-compaction-retention=10000",
+    "--auto-compaction-retention=2000",
     "--snapshot-count=5000",
     "--max-wals=1",
     "--max-snapshots=1",

@@ -14,6 +14,7 @@ from whereabouts.stores import kube_objects
 
 from ..api_server import ADMIN, ApiServer, items, kubeconfig
 from ..cluster_objects import create_node
+from ..cni_calls import LONG
 from ..controller_process import Controller
 from ..fault_proxy import FaultProxy
 from ..suites import SUITES
@@ -148,7 +149,8 @@ class KubernetesWorld:
     def repair(self, alive: Sequence[Attachment]) -> None:
         """``whereabouts reconcile --now``, which asks the cluster; the controller works beside it."""
         self._kubelets.catch_up()
-        said = operate("reconcile", "--now", "--kubeconfig", self._direct, "--wait", str(REPAIR_SECONDS))
+        words = ("reconcile", "--now", "--kubeconfig", self._direct, "--wait", str(REPAIR_SECONDS))
+        said = operate(*words, seconds=REPAIR_SECONDS + LONG)
         assert said.returncode == 0, f"whereabouts reconcile: {said.stdout}{said.stderr}"
 
     # ------------------------------------------------------------- what is recorded

@@ -14,9 +14,10 @@ from .node import AgentNode
 from .world import Attachment
 
 
-def operate(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of whereabouts to its end."""
-    return subprocess.run([str(CONSOLE), *words], capture_output=True, text=True, timeout=LONG, check=False)
+def operate(*words: str, seconds: float = LONG) -> subprocess.CompletedProcess[str]:
+    """Run a command of whereabouts to its end, which has to come within some ``seconds``."""
+    command = [str(CONSOLE), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
 
 def collect(nodes: Sequence[AgentNode], ipam: Mapping[str, object], alive: Sequence[Attachment]) -> None:
