@@ -11,7 +11,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from hashlib import sha1
+from io import StringIO
 from pathlib import Path
 from random import Random
 
@@ -78,7 +80,8 @@ def _run(name: str, options: argparse.Namespace) -> bool:
     limits = [f"-timeout={target.patience}", f"-rss_limit_mb={memory}", f"-max_len={target.largest}"]
     if options.merge:
         return _merge(name, options, limits, [CORPUS / name, seeds, found])
-    arguments = [f"-max_total_time={options.seconds}", f"-artifact_prefix={work}/", "-print_final_stats=1"]
+    arguments = [f"-max_total_time={options.seconds}", f"-artifact_prefix={work}/"]
+    arguments += ["-print_final_stats=1", "-verbosity=0"]
     if target.words:
         words = work / "words"
         words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
@@ -119,7 +122,8 @@ def _fuzz(name: str, arguments: Sequence[str]) -> int:
         sanitized.load_core()
     import atheris
 
-    with atheris.instrument_imports(include=["whereabouts"]):
+    # It names every module that it instruments.
+    with redirect_stderr(StringIO()), atheris.instrument_imports(include=["whereabouts"]):
         target = load(name)
         for seed in target.seeds:
             target.check(seed)  # and so imports, instrumented, what is imported late
