@@ -192,4 +192,4 @@ WORDS = (
     "fd00:%:#::/64",
     *CONFIG_WORDS,
 )
-TARGET = Target(check, SEEDS, WORDS, mutator(WORDS), largest=2048, patience=15, memory=1024)
+TARGET = Target(check, SEEDS, WORDS, mutator(WORDS), largest=2048, patience=60)
