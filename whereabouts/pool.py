@@ -6,7 +6,6 @@ change while the range has allocations, and remembers blocks in which a search f
 
 from __future__ import annotations
 
-from binascii import crc32
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
@@ -213,5 +212,4 @@ def view_of(configured: Range) -> str:
     Two views that share a name by accident (one in four thousand million) disturb only the order in
     which addresses are given.
     """
-    text = f"{configured.usable} {configured.dot_zero_barred}"
-    return f"{crc32(text.encode()):08x}"
+    return f"{configured.digest:08x}"

@@ -8,6 +8,7 @@ either, as its manual promises.
 
 from __future__ import annotations
 
+from binascii import crc32
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
@@ -40,6 +41,7 @@ class Range:
     """What may be given of one network; immutable, equal by value. Made by :meth:`parse`."""
 
     __slots__ = (
+        "_digest",
         "_firsts",
         "_lasts",
         "dot_zero_barred",
@@ -95,6 +97,7 @@ class Range:
             self.warnings += (f"range {network} has no address to give: {_why_empty(usable)}",)
         self._firsts = [first for first, _ in givable]
         self._lasts = [last for _, last in givable]
+        self._digest: int | None = None
 
     @classmethod
     def parse(
@@ -138,6 +141,13 @@ class Range:
         dot_zero_barred = network.version == 4 and not allow_dot_zero
         usable = _subtract(bounds, sorted(barred))
         return cls(network, bounds, excludes, gateway, usable, dot_zero_barred, warnings)
+
+    @property
+    def digest(self) -> int:
+        """A CRC-32 of what may be given, made once: with many excludes that takes its time."""
+        if self._digest is None:
+            self._digest = crc32(f"{self.usable} {self.dot_zero_barred}".encode())
+        return self._digest
 
     def capacity(self) -> int:
         """How many addresses can be given at all."""
