@@ -104,6 +104,13 @@ def test_a_repeated_add_that_gives_another_address_is_found() -> None:
     assert kinds(checker.of_calls([add(1, 0.0, "10.0.0.1"), add(1, 1.0, "10.0.0.2")])) == ["changed"]
 
 
+def test_where_processes_know_only_what_they_gave_another_process_may_give_another_address() -> None:
+    first, again = add(1, 0.0, "10.0.0.1"), add(1, 1.0, "10.0.0.2")
+    assert kinds(checker.of_calls([first, again], forgetful=True)) == ["changed"]
+    assert not checker.of_calls([first, again._replace(agents=(0, 1))], forgetful=True)
+    assert not checker.of_calls([first, again._replace(program="console")], forgetful=True)
+
+
 # ------------------------------------------------------------------------- answers
 
 

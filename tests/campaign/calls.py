@@ -60,7 +60,7 @@ def make_call(call: Call, node: AgentNode, ipam: Mapping[str, object], random: R
     """Make the call and wait for its end. The caller dies of it as often as faults of the node say."""
     stdin = json.dumps(call.network.configuration(ipam, **call.members)).encode()
     dies_after = _draw_death(random) if random.random() < node.kill_share else None
-    begun = monotonic()
+    begun, agent = monotonic(), node.starts
     program = CONSOLE if call.program == ONE_SHOT else node.plugin
     killed = False
     with _start(program, call.environment()) as process:
@@ -82,6 +82,7 @@ def make_call(call: Call, node: AgentNode, ipam: Mapping[str, object], random: R
         stderr.decode(errors="backslashreplace"),
         call.program,
         len(call.network.spans),
+        (agent, node.starts),
     )
 
 

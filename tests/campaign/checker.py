@@ -11,6 +11,7 @@ from itertools import pairwise
 from math import inf
 from typing import NamedTuple
 
+from .calls import NATIVE
 from .journal import ADD, DELETE, ENDS, Entry
 from .networks import Span
 from .world import Attachment, Record
@@ -43,9 +44,9 @@ class Hold(NamedTuple):
     """Infinite where it still does."""
 
 
-def of_calls(entries: Sequence[Entry]) -> list[Violation]:
-    """All that the calls show by themselves."""
-    return [*_of_answers(entries), *_changed(entries), *_given_twice(holds(entries))]
+def of_calls(entries: Sequence[Entry], *, forgetful: bool = False) -> list[Violation]:
+    """All that the calls show by themselves; ``forgetful`` as a world says it."""
+    return [*_of_answers(entries), *_changed(entries, forgetful), *_given_twice(holds(entries))]
 
 
 # ------------------------------------------------------------------------- answers
@@ -156,9 +157,9 @@ def _given_twice(held: Iterable[Hold]) -> Iterator[Violation]:
             last = max(last, hold, key=lambda one: one.ended)
 
 
-def _changed(entries: Iterable[Entry]) -> Iterator[Violation]:
+def _changed(entries: Iterable[Entry], forgetful: bool) -> Iterator[Violation]:
     """ADDs that were repeated while the interface had addresses, and gave others."""
-    had: dict[Attachment, list[str]] = {}
+    had: dict[Attachment, tuple[Entry, list[str]]] = {}
     for entry in sorted(entries, key=lambda entry: entry.begun):
         one = entry.attachment
         if entry.command in (ENDS, DELETE):
@@ -166,8 +167,14 @@ def _changed(entries: Iterable[Entry]) -> Iterator[Violation]:
         elif entry.command == ADD and entry.succeeded:
             with suppress(ValueError):
                 addresses = entry.addresses()
-                if had.setdefault(one, addresses) != addresses:
-                    yield Violation("changed", f"{told(entry)} gave {addresses} after {had[one]}")
+                first, before = had.setdefault(one, (entry, addresses))
+                if before != addresses and (not forgetful or _by_one_agent(first, entry)):
+                    yield Violation("changed", f"{told(entry)} gave {addresses} after {before}")
+
+
+def _by_one_agent(first: Entry, second: Entry) -> bool:
+    """Whether one process served both calls."""
+    return first.program == second.program == NATIVE and first.agents[0] == second.agents[1]
 
 
 def _whose(hold: Hold) -> str:

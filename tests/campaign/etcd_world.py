@@ -118,7 +118,7 @@ class EtcdWorld(WithoutPods):
             servers.NoSpace(cluster),
         ]
         if self._is_small:
-            made.append(servers.MemberDiskFull(self._members[-1].folder, cluster))
+            made.append(servers.MemberDiskFull(self._members[-1], cluster))
         return made
 
     def start(self) -> None:

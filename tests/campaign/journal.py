@@ -33,6 +33,8 @@ class Entry(NamedTuple):
     """``native`` or ``console``."""
     ranges: int = 1
     """From how many ranges an ADD gets an address each."""
+    agents: tuple[int, int] = (0, 0)
+    """How often the node's agent had been started when the call began, and when it ended."""
 
     @property
     def succeeded(self) -> bool:

@@ -56,6 +56,7 @@ class KubernetesWorld:
     """See :class:`~tests.campaign.world.World`."""
 
     name = "kubernetes"
+    forgetful = True
 
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="wbk-"))

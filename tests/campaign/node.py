@@ -34,6 +34,8 @@ class AgentNode:
         self.agent = Agent(directory)
         self.agent.environment |= {"NODENAME": name, **(environment or {})}
         self._options = [*(word for path in allow for word in ("--allow-directory", str(path))), *options]
+        self.starts = 0
+        """How often the agent was started."""
         self.kill_share = 0.0
         """Of how many calls the caller dies, and kills the plugin; set by faults, read by the load."""
         self._leaving: subprocess.Popen[str] | None = None
@@ -51,6 +53,7 @@ class AgentNode:
     def start(self) -> None:
         """Start the agent unless it is up, and wait until it serves."""
         if not self.up:
+            self.starts += 1
             self.agent.start(*self._options)
 
     def kill(self) -> None:

@@ -84,7 +84,7 @@ class Rounds:
         found = [*self._crashed(), *(Violation("stuck", sentence) for sentence in stuck)]
         sleep(SETTLING_SECONDS)
         entries = self.journal.entries()
-        found += checker.of_calls(entries)
+        found += checker.of_calls(entries, forgetful=self._world.forgetful)
         found += self._check_store(entries, random)
         self.tally.count([entry for entry in self.journal.entries() if entry.begun >= begun])
         if not found:
@@ -139,7 +139,7 @@ class Rounds:
         yield from self._filling(random, misled)
         misled -= {span.text for span in SPARSE.spans}
         yield from self._quiet_adds(random, misled)
-        yield from checker.of_calls(self.journal.entries()[before:])
+        yield from checker.of_calls(self.journal.entries()[before:], forgetful=self._world.forgetful)
         yield from checker.of_leftovers(held, list(self._world.records()))
 
     def _repaired(self, held: Sequence[checker.Hold]) -> Iterator[Violation]:

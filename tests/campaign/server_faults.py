@@ -4,7 +4,6 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from http.client import HTTPException
-from pathlib import Path
 from random import Random
 
 from ..api_server import ApiServer
@@ -18,6 +17,8 @@ class Cluster:
     def __init__(self, members: Sequence[EtcdServer]) -> None:
         self.members = members
         self._stopped: set[str] = set()
+        self.full: set[str] = set()
+        """The names of members that have no room, so that they may end at any time."""
 
     def kill(self, member: EtcdServer) -> None:
         """SIGKILL it; also if it is stopped."""
@@ -41,7 +42,8 @@ class Cluster:
     def revive(self) -> None:
         """Start all that do not run, be it that they were killed or that they ended."""
         for member in self.members:
-            if member.process is None or member.process.poll() is not None:
+            gone = member.process is None or member.process.poll() is not None
+            if gone and member.name not in self.full:
                 member.kill()
                 member.start()
         self.await_leader()
@@ -50,7 +52,7 @@ class Cluster:
         """Wait until every member knows the leader, unless one is stopped: then that is not to be had."""
         if not self._stopped:
             for member in self.members:
-                if member.process is not None and member.process.poll() is None:
+                if member.process is not None and member.name not in self.full:
                     member.wait()
 
     def leader(self) -> EtcdServer:
@@ -168,12 +170,18 @@ class MemberDiskFull(DiskFull):
     name = "disk of an etcd member full"
     seconds = (1.0, 10.0)
 
-    def __init__(self, directory: Path, cluster: Cluster) -> None:
-        super().__init__(directory)
+    def __init__(self, member: EtcdServer, cluster: Cluster) -> None:
+        super().__init__(member.folder)
+        self._member = member
         self._cluster = cluster
+
+    def strike(self, random: Random) -> None:
+        self._cluster.full.add(self._member.name)
+        super().strike(random)
 
     def heal(self) -> None:
         super().heal()
+        self._cluster.full.discard(self._member.name)
         self._cluster.revive()
 
 

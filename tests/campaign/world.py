@@ -61,6 +61,13 @@ class World(Protocol):
     def left_out(self) -> Sequence[str]:
         """Sentences about faults that this machine cannot make, and why. They are printed."""
 
+    @property
+    def forgetful(self) -> bool:
+        """Whether what a pod has is known to the process that gave it, and not to every process.
+
+        Only there is the same ADD once more sure to give the same.
+        """
+
     def faults(self) -> Sequence[Fault]:
         """All that can strike here, the same ones at each call."""
 
@@ -108,6 +115,8 @@ class World(Protocol):
 
 class WithoutPods:
     """Part of a world in which nobody asks which pods there are, and nothing has a log but agents."""
+
+    forgetful = False
 
     def misled(self) -> Collection[str]:
         return ()
