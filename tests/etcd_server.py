@@ -1,6 +1,7 @@
 """Private etcd servers on loopback, for the tests of the etcd store."""
 
 import json
+import random
 import shutil
 import socket
 import ssl
@@ -9,7 +10,7 @@ import tempfile
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -186,10 +187,12 @@ def text(value: bytes) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that no server has, and that the kernel gives to no client: those have 32768 and more."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 @contextmanager
