@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 from whereabouts.block import Block, BlockKey
 from whereabouts.deadline import Deadline
@@ -20,10 +21,16 @@ if TYPE_CHECKING:
     call whose block was stored counts.
     """
 
-MAX_PAUSE = 10.0
+MAX_PAUSE = 30.0
 """The longest wait before a write is tried again, in seconds."""
-SHARE_OF_WAITS = 1 / 8
+SHARE_OF_WAITS = 1 / 4
 """The longest wait as a share of the time that a call has left: who has waited long tries more often."""
+TRIES_APART = 8
+"""The longest first wait, in times that a try took: that grows with the number of those who try at once."""
+GROWTH = 2
+"""By which the longest wait grows with each conflict."""
+SLOW_TRY = 3.0
+"""Seconds of a try beyond which its length says nothing about others who try: the store was away."""
 
 
 class Committer(Protocol):
@@ -52,20 +59,48 @@ class DirectCommitter:
             attempts.wait(deadline)
         return ended[0]
 
-    def attempts(self, key: BlockKey) -> Attempts:
-        """Begin to carry a change into a block."""
-        return Attempts(self._store, key)
+    def attempts(self, key: BlockKey, pace: Pace | None = None) -> Attempts:
+        """Begin to carry a change into a block, at the pace of this process's other writes if it has one."""
+        return Attempts(self._store, key, pace or Pace())
+
+
+class Pace:
+    """How long a process waits between its tries, kept from one write to the next.
+
+    Who contends for one block does so for the next one, too. If each write began anew with short waits,
+    hundreds of nodes would come together again at every block. A write that is done halves the waits; after
+    :data:`MAX_PAUSE` without any they begin anew.
+    """
+
+    __slots__ = ("_pause", "_until", "clock")
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """Nobody else was met yet."""
+        self.clock = clock
+        self._pause = 0.0
+        self._until = 0.0
+
+    def first_pause(self, least: float) -> float:
+        """The longest first wait of a write, in seconds; at least ``least``."""
+        return max(least, self._pause) if self.clock() < self._until else least
+
+    def stored(self, pause: float) -> None:
+        """A write is done; its next wait would have been up to ``pause`` seconds."""
+        self._pause = pause / 2
+        self._until = self.clock() + MAX_PAUSE
 
 
 class Attempts:
     """The tries to write one block, until one of them is not conditional on what others have changed."""
 
-    def __init__(self, store: Store, key: BlockKey) -> None:
+    def __init__(self, store: Store, key: BlockKey, pace: Pace) -> None:
         """None was made yet."""
         self._store = store
         self._key = key
+        self._pace = pace
         self._fresh = False
-        self._pause = store.conflict_pause
+        self._pause = pace.first_pause(store.conflict_pause)
+        self._begun = 0.0
 
     def once(self, change: Change[T], deadline: Deadline) -> tuple[T] | None:
         """Read, apply ``change``, write on condition: its outcome, once it is durable.
@@ -74,6 +109,7 @@ class Attempts:
         another change. Raises what :meth:`Committer.commit` does.
         """
         key = self._key
+        self._begun = self._pace.clock()
         while True:
             stored = self._store.read_block(key, deadline, fresh=self._fresh)
             before = block_of(key, stored)
@@ -92,15 +128,19 @@ class Attempts:
             return False
         except Unsettled:
             now = self._store.read_block(self._key, deadline, fresh=True)
-            return took_effect(before, after, block_of(self._key, now))
+            if not took_effect(before, after, block_of(self._key, now)):
+                return False
+        self._pace.stored(self._pause)
         return True
 
     def wait(self, deadline: Deadline) -> None:
-        """Wait before the next try, the longer the more of them there were."""
+        """Wait before the next try, the longer the more of them there were, and the longer they took."""
         what = f"block {self._key.name} is written by others all the time"
+        took = min(self._pace.clock() - self._begun, SLOW_TRY)
+        self._pause = max(self._pause, TRIES_APART * took)
         longest = SHARE_OF_WAITS * deadline.remaining(what)
         deadline.pause(min(self._pause, longest), what)
-        self._pause = min(2 * self._pause, MAX_PAUSE)
+        self._pause = min(GROWTH * self._pause, MAX_PAUSE)
 
 
 def block_of(key: BlockKey, stored: StoredBlock | None) -> Block:

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from threading import Event, Lock
 
 from whereabouts.block import Block, BlockKey
-from whereabouts.commit import Attempts, DirectCommitter
+from whereabouts.commit import Attempts, DirectCommitter, Pace
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.store import Unavailable
 from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from whereabouts.commit import Change, T
+
+    _Outcome = tuple[object, Exception | None]
+    """What came of a change, or why nothing did."""
 
 MAX_GROUP = 256
 """Changes in one write; a block has no more addresses than that."""
@@ -51,6 +54,7 @@ class Groups:
         self._lock = Lock()
         self._waiting: dict[BlockKey, deque[_Waiting]] = {}
         self.observe = observe
+        self.pace = Pace()
 
     def join(self, key: BlockKey, mine: _Waiting) -> bool:
         """Wait behind the others of this block; True if there are none, so that the caller leads."""
@@ -124,7 +128,7 @@ class GroupCommitter:
                 mine.turn.wait(BEING_STORED_SECONDS)
 
     def _lead(self, key: BlockKey, mine: _Waiting, deadline: Deadline) -> None:
-        attempts = self._committer.attempts(key)
+        attempts = self._committer.attempts(key, self._groups.pace)
         try:
             while not self._store_group(key, mine, attempts, deadline):
                 attempts.wait(deadline)  # more may come meanwhile, and the next write carries them too
@@ -136,12 +140,16 @@ class GroupCommitter:
 
     def _store_group(self, key: BlockKey, mine: _Waiting, attempts: Attempts, deadline: Deadline) -> bool:
         """One try to store the leader's change and those that wait; whether they are settled."""
-        others = self._groups.take(key, MAX_GROUP - 1)
-        group = [mine, *others]
+        group = [mine]
+
+        def change(block: Block) -> tuple[Block, list[_Outcome]]:
+            group.extend(self._groups.take(key, MAX_GROUP - len(group)))
+            return _together(group, block)
+
         try:
-            ended = attempts.once(_together(group), deadline)
+            ended = attempts.once(change, deadline)
         except DeadlineExceeded:
-            self._groups.put_back(key, others)
+            self._groups.put_back(key, group[1:])
             raise
         except BaseException as error:
             # Nobody may be left waiting, whatever it was.
@@ -152,7 +160,7 @@ class GroupCommitter:
                 raise
             return True
         if ended is None:
-            self._groups.put_back(key, others)
+            self._groups.put_back(key, group[1:])
             return False
         self._groups.observe(len(group))
         for waiting, (outcome, refusal) in zip(group, *ended, strict=True):
@@ -160,18 +168,14 @@ class GroupCommitter:
         return True
 
 
-def _together(group: list[_Waiting]) -> Change[list[tuple[object, Exception | None]]]:
-    """One change that makes all changes of a group, in order; one that fails leaves the others alone."""
-
-    def change(block: Block) -> tuple[Block, list[tuple[object, Exception | None]]]:
-        outcomes: list[tuple[object, Exception | None]] = []
-        for waiting in group:
-            try:
-                block, outcome = waiting.change(block)
-            except Exception as error:
-                outcomes.append((None, error))
-            else:
-                outcomes.append((outcome, None))
-        return block, outcomes
-
-    return change
+def _together(group: list[_Waiting], block: Block) -> tuple[Block, list[_Outcome]]:
+    """Make all changes of a group, in order; one that fails leaves the others alone."""
+    outcomes: list[_Outcome] = []
+    for waiting in group:
+        try:
+            block, outcome = waiting.change(block)
+        except Exception as error:
+            outcomes.append((None, error))
+        else:
+            outcomes.append((outcome, None))
+    return block, outcomes
