@@ -29,7 +29,7 @@ from unittest.mock import patch
 import simpy
 
 from whereabouts.agent.group_commit import MAX_GROUP
-from whereabouts.block import BlockKey, Space
+from whereabouts.block import Block, BlockKey, Space
 from whereabouts.commit import Attempts, Pace
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.search import HINT_SECONDS, PROBES
@@ -369,23 +369,37 @@ class _Change:
             self.turn.succeed()
 
 
-class _Paced:
-    """As much of a store as tells how long to wait for it."""
+class _Idle:
+    """A store in which nobody else writes, and no time passes."""
 
     conflict_pause = KubernetesStore.conflict_pause
 
+    def read_block(self, *_: object, **__: object) -> None:
+        """There is no block."""
 
-class _Attempts(Attempts):
-    """The tries of one write, of which only the waits are asked for."""
+    def write_block(self, *_: object) -> None:
+        """It is done."""
+
+
+_KEY = BlockKey(Space(), 4, 0)
+_WRITTEN = Block(_KEY, {})
+
+
+class _Tries(Attempts):
+    """The tries of one write, which are told when they begin and that one was not in vain.
+
+    They are the product's, in a store of their own in which each does nothing, or is done at once: so how long
+    to wait, after what, is decided there.
+    """
 
     def __init__(self, pace: Pace) -> None:
-        super().__init__(cast(Store, _Paced()), BlockKey(Space(), 4, 0), pace)
+        super().__init__(cast(Store, _Idle()), _KEY, pace)
 
-    def begin(self) -> None:
-        self._begun = self._pace.clock()
+    def begin(self, deadline: Deadline) -> None:
+        self.once(lambda block: (block, None), deadline)
 
-    def stored(self) -> None:
-        self._pace.stored(self._pause)
+    def succeed(self, deadline: Deadline) -> None:
+        self.once(lambda _: (_WRITTEN, None), deadline)
 
 
 class _Agent:
@@ -421,9 +435,9 @@ class _Agent:
                     full = block
                 if given is not None:
                     return self._range, block, given
-                probes += 1
                 self._pool = None  # no hint said so: others may have gone on before
-                pool = yield from self._read_pool(deadline)
+                before, pool = pool, (yield from self._read_pool(deadline))
+                probes = probes + 1 if pool.value == before.value else 0
                 block = max(block + 1, pool.value)
                 if probes == PROBES:
                     block = yield from self._server.first_with_room(self._range, block, deadline)
@@ -511,20 +525,20 @@ class _Agent:
 
     def _lead(self, block: int, mine: _Change, deadline: Deadline) -> Steps:
         """Try until the change, and those that wait with it, are stored; then let the next one lead."""
-        queue, attempts, fresh = self._waiting[block], _Attempts(self._pace), False
+        queue, tries, fresh = self._waiting[block], _Tries(self._pace), False
         try:
             while not mine.settled:
-                attempts.begin()
+                tries.begin(deadline)
                 group = [mine]
                 try:
                     yield from self._try(block, group, fresh, deadline)
                 finally:
                     queue.extendleft(reversed([change for change in group[1:] if not change.settled]))
                 if mine.settled:
-                    attempts.stored()
+                    tries.succeed(deadline)
                 else:
                     fresh = True
-                    yield self._clock.wait(attempts, deadline)
+                    yield self._clock.wait(tries, deadline)
         except DeadlineExceeded as error:
             mine.settle(error)
         if queue:

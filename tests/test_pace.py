@@ -79,11 +79,10 @@ def test_processes_do_not_share_their_pace() -> None:
 
 
 def test_a_pace_is_forgotten_when_nothing_was_written_for_as_long_as_the_longest_wait() -> None:
-    now = [100.0]
-    pace = Pace(clock=lambda: now[0])
-    assert pace.first_pause(FIRST) == FIRST
-    pace.stored(4.0)
+    store, groups, now = ContendedStore(), Groups(lambda _: None), [100.0]
+    groups.pace = Pace(clock=lambda: now[0])
+    (*_, last) = waits(store, groups, KEY, 1, conflicts=5)
     now[0] += MAX_PAUSE - 1
-    assert pace.first_pause(FIRST) == pytest.approx(2.0)
-    now[0] += 2
-    assert pace.first_pause(FIRST) == FIRST
+    assert waits(store, groups, KEY, 2, conflicts=1) == pytest.approx([GROWTH * last / 2])
+    now[0] += MAX_PAUSE + 1
+    assert waits(store, groups, KEY, 3, conflicts=1) == [FIRST]
