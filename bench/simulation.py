@@ -12,8 +12,8 @@ It plays in simulated time, by discrete events, what agents do that share one AP
 * a request that is turned away with 429, or gets no answer in time, is sent again
   (:mod:`whereabouts.stores.kube_api`).
 
-Every agent knows the pool from the beginning, and the first block as it was before others wrote there. The
-server's cores take one request at a time, in the order in which they came; what a request costs them is drawn
+Every agent knows the pool from the beginning. One wrote the first block last, the others know it as it was
+before that. The server's cores take one request at a time, in the order in which they came; what a request costs them is drawn
 from what was measured. The network loses nothing, and the server forgets requests that wait when their
 clients give up, as the API server's queues do.
 """
@@ -388,8 +388,8 @@ _WRITTEN = Block(_KEY, {})
 class _Tries(Attempts):
     """The tries of one write, which are told when they begin and that one was not in vain.
 
-    They are the product's, in a store of their own in which each does nothing, or is done at once: so how long
-    to wait, after what, is decided there.
+    They are the product's, in a store of their own in which each does nothing or is done at once: so that how
+    long to wait, after what, is decided there.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -412,7 +412,7 @@ class _Agent:
         self._waiting: dict[int, deque[_Change]] = {}
         self._pool: Seen | None = Seen(1, 0)
         self._reading: simpy.Event | None = None
-        self._blocks: dict[int, Seen] = {0: Seen(1 if shape.sliced else 0, 0)}
+        self._blocks: dict[int, Seen] = {0: Seen(1 if shape.sliced or number == 0 else 0, 0)}
         self._announced: set[int] = set()
         self._noting = simpy.Resource(clock.environment)
         self._pace = Pace(clock.now)
