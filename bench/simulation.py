@@ -13,9 +13,9 @@ It plays in simulated time, by discrete events, what agents do that share one AP
   (:mod:`whereabouts.stores.kube_api`).
 
 Every agent knows the pool from the beginning. One wrote the first block last, the others know it as it was
-before that. The server's cores take one request at a time, in the order in which they came; what a request costs them is drawn
-from what was measured. The network loses nothing, and the server forgets requests that wait when their
-clients give up, as the API server's queues do.
+before that. The server's cores take one request at a time, in the order in which they came; what a request
+costs them is drawn from what was measured. The network loses nothing, and the server forgets requests that
+wait when their clients give up, as the API server's queues do.
 """
 
 from __future__ import annotations
