@@ -5,7 +5,7 @@ never faster. Where rivals took turns, medians are compared.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -31,12 +31,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.section(heading)
             for line in lines:
                 terminalreporter.write_line(line, red=line.startswith("MISSED"))
+    if seconds := _seconds(terminalreporter):
+        _end(terminalreporter, seconds, config.stash.get(_left_for_later, 0))
+
+
+def _end(terminalreporter: pytest.TerminalReporter, seconds: Mapping[str, float], later: int) -> None:
+    """How long it took, and what is not in it."""
     terminalreporter.section("seconds of each module, and what was left out")
-    for module, seconds in _seconds(terminalreporter).items():
-        terminalreporter.write_line(f"{seconds:7.1f}  {module}")
+    for module, taken in seconds.items():
+        terminalreporter.write_line(f"{taken:7.1f}  {module}")
     for sentence in _left_out(terminalreporter):
         terminalreporter.write_line(f"left out: {sentence}", yellow=True)
-    if later := config.stash.get(_left_for_later, 0):
+    if later:
         terminalreporter.write_line(f"left out: {later} that take long: make bench-report", yellow=True)
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from bench.measured import measured
 from bench.report.__main__ import main
-from bench.report.glance import BEGIN, END
+from bench.report.glance import BEGIN, END, SHOWN, Shown
 from bench.tables import summary
+from tests.documents import ROOT
 
 CURVE = {
     "title": "Things in parallel",
@@ -189,7 +190,7 @@ def test_a_campaign_is_told_with_its_faults_and_how_to_repeat_it(
     assert "In 20.5 minutes of all worlds together: **no violations**." in page
     assert "| etcd, seed 7 | 20.5 | 1,234 | 600 | 11.2 | 30 | 0 |" in page
     assert "cut the network 4, kill a member 9" in page
-    assert "$ .venv/bin/python -m tests.campaign --world etcd --seed 7 --minutes 20.5" in page
+    assert "$ make faults WORLD=etcd SEED=7 MINUTES=20.5" in page
 
 
 def test_violations_of_a_campaign_are_told(checkout: Path, report: Callable[..., str]) -> None:
@@ -223,6 +224,12 @@ def test_the_readme_has_figures_between_its_marks_and_is_else_as_it_was(
     assert row in written
     assert written.startswith(f"# A project\n\n{BEGIN}\n\n|")
     assert written.endswith(f"|\n\n{END}\n\nThe end.\n")
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.words)
+def test_what_the_readme_shows_is_measured_by_a_test_that_exists(shown: Shown) -> None:
+    module, _, name = shown.node.partition("::")
+    assert f"def {name.partition('[')[0]}(" in (ROOT / "bench" / module).read_text()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"benchmarks": [{}]}'])

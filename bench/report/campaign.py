@@ -14,7 +14,8 @@ FAULTS = """## The fault campaign
 Runtimes call, with the native plugin, agents that share a store, while what is named below is done to
 processes, servers, disk, clock and network. Then everything is healed, one repair pass is made, and the
 records are read from the store: no address may be held twice or be recorded for nobody, none that a pod has
-may be missing, what is stored has to be whole, and every call has to be answered within its deadline."""
+may be missing, what is stored has to be whole, and every call has to be answered within its deadline, and
+two seconds more for processes to start and end."""
 NO_FAULTS = f"{FAULTS}\n\nIt was not run for this page."
 FUZZERS = """## The fuzzers
 
@@ -27,14 +28,13 @@ COLUMNS = {
     "deadline_seconds": "its deadline, s",
     "violations": "violations",
 }
-_CAMPAIGN = ".venv/bin/python -m tests.campaign"
 
 
 def faults(folder: Path) -> str:
     """From the results of campaigns: ``*.json`` in ``folder``, each of one world or a list of them."""
     found = list(_results(folder))
     if not found:
-        return f"{NO_FAULTS}\n\n{command(f'{_CAMPAIGN} --minutes 60 --json build/faults/results.json')}\n"
+        return f"{NO_FAULTS}\n\n{command('make faults MINUTES=60')}\n"
     rows = [
         [f"{one['world']}, seed {one['seed']}", *(_told(one.get(key)) for key in COLUMNS)] for one in found
     ]
@@ -52,7 +52,7 @@ def fuzzers(folder: Path) -> str:
     names = list(dict.fromkeys(key for one in found for key, value in one.items() if _is_plain(value)))
     rows = [[_told(one.get(name)) for name in names] for one in found]
     heading = [name.replace("_", " ") for name in names]
-    return "\n\n".join([FUZZERS, table(heading, rows), command(".venv/bin/python -m fuzz")]) + "\n"
+    return "\n\n".join([FUZZERS, table(heading, rows), command("make fuzz")]) + "\n"
 
 
 def _verdict(found: Sequence[Mapping[str, Any]]) -> str:
@@ -64,7 +64,7 @@ def _verdict(found: Sequence[Mapping[str, Any]]) -> str:
 
 def _one(one: Mapping[str, Any]) -> str:
     strikes = ", ".join(f"{name} {times}" for name, times in sorted(one.get("faults", {}).items()))
-    run = f"{_CAMPAIGN} --world {one['world']} --seed {one['seed']} --minutes {one.get('minutes', 60):g}"
+    run = f"make faults WORLD={one['world']} SEED={one['seed']} MINUTES={one.get('minutes', 60):g}"
     done = f"What was done to the world *{one['world']}*, and how often: {strikes or 'nothing'}."
     return f"{done}\n\n{command(run)}"
 

@@ -33,6 +33,16 @@ SHOWN = (
         "ADDs a second on an API server, 64 at once by one agent",
     ),
     Shown(
+        "test_bench_bursts.py::test_a_thousand_adds_for_exactly_a_thousand_addresses_on_ten_nodes",
+        "seconds for all ADDs",
+        "seconds for 1,000 ADDs at once, of ten nodes, that take all of 1,000 addresses",
+    ),
+    Shown(
+        "test_bench_lowest.py::test_search[a million of a 12]",
+        "µs for the lowest free address",
+        "microseconds to find the lowest free address among a million",
+    ),
+    Shown(
         f"{_COST}::test_calls_one_after_another[Kubernetes]", "requests an ADD", "requests to it for one ADD"
     ),
     Shown(

@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.measured import Curve
 
-# Of Okabe and Ito, who chose them for eyes that do not tell red from green; without the yellow, which is too
-# light for a line, and with dashes and marks that tell the lines apart by themselves.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+# Of Okabe and Ito, who chose them for eyes that do not tell red from green; the orange darker and without the
+# yellow, to be read on white. Dashes and marks tell the lines apart by themselves.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#B87A00", "#56B4E9")
 MARKS = "os^Dvx+"
 DASHES = ("-", "--", "-.", ":")
 SETTINGS: Any = {

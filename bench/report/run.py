@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 from bench.measured import Measured, measured
 
 FOLDER = Path(__file__).parents[1]
-FIRST = ("calls", "parallel", "bursts", "occupancy", "churn", "cost", "kubernetes", "etcd", "memory")
+FIRST = (
+    *("calls", "parallel", "bursts", "occupancy", "scale", "lowest", "churn", "cost", "simulation"),
+    *("kubernetes", "etcd", "memory", "controller"),
+)
 """Whole calls stand in front of parts of the program; what is not named here follows by name."""
 
 
