@@ -26,9 +26,10 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from bench.server_metrics import cpu_seconds
-from tests.api_server import ADMIN, ApiServer, kubeconfig
+from tests.api_server import ADMIN, ApiServer, items, kubeconfig
 from whereabouts.agent.framing import Request
 from whereabouts.agent.host import AgentHost
+from whereabouts.stores.kube_objects import BLOCKS, GROUP
 
 PROCESSES = 2
 """Processes that share the agents, unless it is said otherwise."""
@@ -98,38 +99,56 @@ class Burst(NamedTuple):
 class Fleet:
     """Agents that are started, and do what they are told all at once."""
 
-    def __init__(self, server: ApiServer, processes: Sequence[subprocess.Popen[str]]) -> None:
+    def __init__(self, server: ApiServer, namespace: str, processes: Sequence[subprocess.Popen[str]]) -> None:
         """Wait until all are ready."""
         self._server = server
+        self._namespace = namespace
         self._processes = processes
         for process in processes:
             assert _answer(process) == "ready"
 
     def add(self) -> Burst:
         """ADD every interface of every pod."""
-        return self._all("ADD")
+        return self.run("ADD")
 
     def delete(self) -> Burst:
         """DEL every interface of every pod, with the result of its ADD."""
-        return self._all("DEL")
+        return self.run("DEL")
 
-    def _all(self, command: str) -> Burst:
-        before = requests_of(self._server)
-        used = self._server_seconds()
+    def run(self, command: str) -> Burst:
+        """ADD or DEL."""
+        self.begin()
+        return self.end(self.call(command))
+
+    def begin(self) -> None:
+        """Look at what the servers have done so far."""
+        self._requests = requests_of(self._server)
+        self._used = self._server_seconds()
+
+    def call(self, command: str) -> Sequence[Any]:
+        """Have all calls made, for :meth:`end`."""
         for process in self._processes:
             _tell(process, command)
-        told = [_answer(process) for process in self._processes]
-        used = self._server_seconds() - used
+        return [_answer(process) for process in self._processes]
+
+    def end(self, told: Sequence[Any]) -> Burst:
+        """What was done since :meth:`begin`."""
+        used = self._server_seconds() - self._used
         calls = [Called(*call) for one in told for call in one["calls"]]
         return Burst(
             seconds=max(call.ended for call in calls) - min(call.begun for call in calls),
             latencies=sorted(call.ended - call.begun for call in calls),
-            counts=requests_of(self._server) - before,
+            counts=requests_of(self._server) - self._requests,
             server_seconds=used,
             agent_seconds=sum(one["cpu"] for one in told),
             addresses=[address for call in calls for address in call.addresses],
             errors=[call.error for call in calls if call.error],
         )
+
+    def recorded(self) -> int:
+        """How many addresses the blocks of all say to be used."""
+        blocks = items(self._server, self._namespace, BLOCKS)
+        return sum(block["spec"]["allocated"] for block in blocks)
 
     def _server_seconds(self) -> float:
         return sum(cpu_seconds(pid) for pid in self._server.pids)
@@ -137,43 +156,39 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    server: ApiServer,
-    directory: Path,
-    agents: int,
-    pods: int,
-    ranges: Sequence[str],
-    processes: int = PROCESSES,
+    server: ApiServer, agents: int, pods: int, ranges: Sequence[str], processes: int = PROCESSES
 ) -> Iterator[Fleet]:
     """``agents`` nodes with ``pods`` pods each, which have one interface for each of ``ranges``.
 
     They share a namespace of the API server that nobody has used.
     """
-    path = kubeconfig(directory / "kubeconfig", server.server, server.namespace(), ADMIN, server.authority)
+    namespace = server.namespace()
+    path = kubeconfig(
+        server.folder / f"{namespace}.kubeconfig", server.server, namespace, ADMIN, server.authority
+    )
     started = [
         _start({"kubeconfig": path, "nodes": nodes, "pods": pods, "ranges": ranges})
         for number in range(min(processes, agents))
         if (nodes := list(range(agents))[number::processes])
     ]
     try:
-        yield Fleet(server, started)
+        yield Fleet(server, namespace, started)
     finally:
         for process in started:
             process.communicate("end\n")
 
 
-def burst(
-    server: ApiServer, directory: Path, agents: int, pods: int, interfaces: int, *, apart: bool = True
-) -> Burst:
+def burst(server: ApiServer, agents: int, pods: int, interfaces: int, *, apart: bool = True) -> Burst:
     """One burst of ADDs of ``agents * pods * interfaces`` interfaces.
 
     The interfaces of a pod lie in as many ranges, or if not ``apart`` all in one.
     """
-    with fleet(server, directory, agents, pods, ranges_for(interfaces, apart=apart)) as started:
+    with fleet(server, agents, pods, ranges_for(interfaces, apart=apart)) as started:
         return started.add()
 
 
 def ranges_for(interfaces: int, *, apart: bool) -> list[str]:
-    """The ranges of a pod's interfaces, each with room for the largest cluster that is simulated."""
+    """The ranges of a pod's interfaces, with room for 16,320 addresses each."""
     return [f"10.{number if apart else 0}.0.0/18" for number in range(interfaces)]
 
 
@@ -182,12 +197,11 @@ def requests_of(server: ApiServer) -> Counter[str]:
     counts: Counter[str] = Counter()
     for labels, count in _COUNTED.findall(str(server.call("GET", "/metrics").body)):
         label = dict(_LABEL.findall(labels))
-        if label["group"] == GROUP_NAME:
+        if label["group"] == GROUP:
             counts[f"{label['verb']} {label['resource']} {label['code']}"] += int(float(count))
     return counts
 
 
-GROUP_NAME = "whereabouts.cni.cncf.io"
 _COUNTED = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 

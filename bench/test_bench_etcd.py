@@ -1,7 +1,8 @@
 """An ADD and a DEL on etcd beside the bare transaction: the same client, as many bytes, taking turns.
 
-A DEL comes with the result of its ADD. The bare transaction compares one key and writes a value of the size of the calls' block. The server keeps its
-data on a disk, as etcd does. No process is started for a call here.
+A DEL comes with the result of its ADD. The bare transaction compares one key and writes a value of the size
+of the calls' block. The server keeps its data on a disk, as etcd does. No process is started for a call
+here.
 """
 
 from collections.abc import Iterator
