@@ -122,7 +122,12 @@ class Life:
 
 
 def live(
-    benchmark: BenchmarkFixture, place: Place, text: str, upto: int, look: Callable[[Life], dict[str, float]]
+    benchmark: BenchmarkFixture,
+    store: str,
+    place: Place,
+    text: str,
+    upto: int,
+    look: Callable[[Life], dict[str, float]],
 ) -> None:
     """Fill, look and empty; the benchmark is of it all."""
     life = Life(place, text)
@@ -140,7 +145,7 @@ def live(
         life.assert_nothing_left()
     finally:
         life.close()
-    tell(benchmark, f"{upto:,} addresses", curves, figures)
+    tell(benchmark, f"{upto:,} addresses, {store}", curves, figures)
 
 
 def tell(
@@ -197,7 +202,7 @@ def nothing(life: Life) -> dict[str, float]:
 def test_embedded_store(benchmark: BenchmarkFixture, tmp_path: Path, text: str, addresses: int) -> None:
     with datastore(SQLITE) as where:
         place = where.place(tmp_path / "place")
-        live(benchmark, place, text, addresses, checked(place, tmp_path))
+        live(benchmark, where.name, place, text, addresses, checked(place, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,7 @@ def test_embedded_store(benchmark: BenchmarkFixture, tmp_path: Path, text: str, 
 )
 def test_api_server(benchmark: BenchmarkFixture, tmp_path: Path, text: str, addresses: int) -> None:
     with datastore(KUBERNETES) as where:
-        live(benchmark, where.place(tmp_path / "place"), text, addresses, nothing)
+        live(benchmark, where.name, where.place(tmp_path / "place"), text, addresses, nothing)
 
 
 @pytest.mark.long
@@ -225,4 +230,9 @@ def test_a_million_on_an_api_server(benchmark: BenchmarkFixture, tmp_path: Path)
         curves: dict[str, Any] = {}
         benchmark.pedantic(lambda: curves.update(ADD=life.fill(MILLION)), rounds=1)  # type: ignore[no-untyped-call]
         life.assert_lowest()
-    tell(benchmark, "the last of a million addresses", curves, {"live addresses": float(len(life.given))})
+    tell(
+        benchmark,
+        f"the last of a million addresses, {where.name}",
+        curves,
+        {"live addresses": float(len(life.given))},
+    )

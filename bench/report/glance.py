@@ -43,10 +43,14 @@ SHOWN = (
         "microseconds to find the lowest free address among a million",
     ),
     Shown(
-        f"{_COST}::test_calls_one_after_another[Kubernetes]", "requests an ADD", "requests to it for one ADD"
+        f"{_COST}::test_calls_one_after_another[Kubernetes]",
+        "requests an ADD",
+        "requests to the API server for an ADD",
     ),
     Shown(
-        f"{_COST}::test_bursts_of_64_by_one_agent[Kubernetes]", "requests an ADD", "and for one of 64 at once"
+        f"{_COST}::test_bursts_of_64_by_one_agent[Kubernetes]",
+        "requests an ADD",
+        "and for an ADD of 64 at once",
     ),
 )
 

@@ -64,14 +64,24 @@ def _drawable(curve: Curve, series: Points) -> Points:
 
 
 def _label(axes: Any, curve: Curve) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, NullLocator
+
+    def plain(value: float, _: object) -> str:
+        return f"{value:,.10g}"
+
+    class PlainLog(LogFormatter):
+        """Names as many places as there is room for, without powers of ten."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return plain(x, pos) if super().__call__(x, pos) else ""
 
     axes.set_title(curve.title, loc="left", fontsize=12)
     for axis, dimension in ((curve.x, axes.xaxis), (curve.y, axes.yaxis)):
         dimension.set_label_text(axis.label)
         if axis.log:
             axes.set(**{f"{dimension.axis_name}scale": "log"})
-        dimension.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+            dimension.set_minor_formatter(PlainLog(minor_thresholds=(1, 0.4)))
+        dimension.set_major_formatter(FuncFormatter(plain))
     if places := _own_places(curve):
         axes.xaxis.set_major_locator(FixedLocator(places))
         axes.xaxis.set_minor_locator(NullLocator())
