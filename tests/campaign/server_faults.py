@@ -49,11 +49,11 @@ class Cluster:
         self.await_leader()
 
     def await_leader(self) -> None:
-        """Wait until every member knows the leader, unless one is stopped: then that is not to be had."""
-        if not self._stopped:
-            for member in self.members:
-                if member.process is not None and member.name not in self.full:
-                    member.wait()
+        """Wait until all members with room know a leader, if they all run: else there may be none."""
+        able = [member for member in self.members if member.name not in self.full]
+        if not self._stopped and all(member.process and member.process.poll() is None for member in able):
+            for member in able:
+                member.wait()
 
     def leader(self) -> EtcdServer:
         """The member that leads; the first where none says so."""
