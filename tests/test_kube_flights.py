@@ -96,3 +96,12 @@ def test_who_waits_for_the_answer_of_another_waits_until_the_deadline(asking: As
     asking.gate.set()
     assert first.result(SOON) == 1
     assert asking.flights._flights == {}
+
+
+def test_a_thread_does_not_wait_for_itself() -> None:
+    flights = Flights()
+
+    def inner() -> str:
+        return flights.share("pool", lambda: "inner", Deadline(SOON))
+
+    assert flights.share("pool", inner, Deadline(SOON)) == "inner"

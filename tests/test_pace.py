@@ -72,6 +72,15 @@ def test_a_write_goes_on_with_half_the_wait_at_which_the_last_one_was_done() -> 
     assert waits(store, groups, NEXT, 13, conflicts=1) == [FIRST]
 
 
+def test_a_call_that_goes_on_to_the_next_block_goes_on_with_its_waits() -> None:
+    """The block was full before it was its turn: those who contended for it are at the next one, too."""
+    store, groups, deadline = ContendedStore(), groups_at_rest(), Waits()
+    attempts = DirectCommitter(store).attempts(KEY, groups.pace)
+    for _ in range(3):
+        attempts.wait(deadline)
+    assert waits(store, groups, NEXT, 1, conflicts=1) == pytest.approx([GROWTH * deadline.noted[-1]])
+
+
 def test_processes_do_not_share_their_pace() -> None:
     store = ContendedStore()
     waits(store, groups_at_rest(), KEY, 1, conflicts=3)

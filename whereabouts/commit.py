@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     call whose block was stored counts.
     """
 
-MAX_PAUSE = 30.0
+MAX_PAUSE = 12.0
 """The longest wait before a write is tried again, in seconds."""
-SHARE_OF_WAITS = 1 / 4
+SHARE_OF_WAITS = 1 / 8
 """The longest wait as a share of the time that a call has left: who has waited long tries more often."""
-TRIES_APART = 8
+TRIES_APART = 3
 """The longest first wait, in times that a try took: that grows with the number of those who try at once."""
 GROWTH = 2
 """By which the longest wait grows with each conflict."""
-SLOW_TRY = 3.0
+SLOW_TRY = 2.0
 """Seconds of a try beyond which its length says nothing about others who try: the store was away."""
 
 
@@ -84,9 +84,9 @@ class Pace:
         """The longest first wait of a write, in seconds; at least ``least``."""
         return max(least, self._pause) if self.clock() < self._until else least
 
-    def stored(self, pause: float) -> None:
-        """A write is done; its next wait would have been up to ``pause`` seconds."""
-        self._pause = pause / 2
+    def keep(self, pause: float) -> None:
+        """The next wait would be up to ``pause`` seconds."""
+        self._pause = pause
         self._until = self.clock() + MAX_PAUSE
 
 
@@ -130,7 +130,7 @@ class Attempts:
             now = self._store.read_block(self._key, deadline, fresh=True)
             if not took_effect(before, after, block_of(self._key, now)):
                 return False
-        self._pace.stored(self._pause)
+        self._pace.keep(self._pause / 2)
         return True
 
     def wait(self, deadline: Deadline) -> None:
@@ -139,8 +139,9 @@ class Attempts:
         took = min(self._pace.clock() - self._begun, SLOW_TRY)
         self._pause = max(self._pause, TRIES_APART * took)
         longest = SHARE_OF_WAITS * deadline.remaining(what)
-        deadline.pause(min(self._pause, longest), what)
-        self._pause = min(GROWTH * self._pause, MAX_PAUSE)
+        pause, self._pause = self._pause, min(GROWTH * self._pause, MAX_PAUSE)
+        self._pace.keep(self._pause)
+        deadline.pause(min(pause, longest), what)
 
 
 def block_of(key: BlockKey, stored: StoredBlock | None) -> Block:

@@ -66,14 +66,15 @@ class Search:
             if base is not None:
                 yield self._key(base)
             return
-        for probe in range(PROBES):
+        probes = 0
+        while probes < PROBES:
             base = self._hinted(self._start)
             if base is None:
                 break
             self._tried.add(base)
             yield self._key(base)
-            if probe == 0:
-                self._read_hints_anew()
+            # As long as others note what they fill, their hints lead on.
+            probes = 0 if self._read_hints_anew() else probes + 1
         else:
             yield from self._with_room(self._start, self._hinted)
         yield from self._with_room(self._start, self._range.next_block)
@@ -102,14 +103,15 @@ class Search:
         """Whether a block with these used offsets is exhausted for the range of this search."""
         return used.first_free_outside(self._range.barred(key.base)) is None
 
-    def _read_hints_anew(self) -> None:
-        """The first block had no room though no hint said so: others may have gone on before."""
-        memory = self._store.remembered_hints
+    def _read_hints_anew(self) -> bool:
+        """A block had no room though no hint said so: others may have gone on. Whether hints are new."""
+        memory, before = self._store.remembered_hints, self.pool
         if memory is not None:
             memory.forget(self.pool.key)
             stored = self._store.read_pool(self.pool.key, self._deadline)
             if stored is not None:
                 self._revision, self.pool = stored
+        return not self.pool.hints_as(before)
 
     def _key(self, base: int) -> BlockKey:
         return BlockKey(self.pool.space, self._range.version, base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event, Lock
+from threading import Event, Lock, get_ident
 from time import monotonic
 
 from whereabouts.deadline import Deadline
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class _Flight:
     """One request, for everybody who wants it before it begins."""
 
-    __slots__ = ("begun", "landed", "over", "result")
+    __slots__ = ("begun", "landed", "over", "pilot", "result")
 
     def __init__(self) -> None:
+        self.pilot = get_ident()
         self.begun: float | None = None
         self.over = Event()
         self.landed = False
@@ -53,10 +54,11 @@ class Flights:
         """The flight to share; where it is the caller's own, those that it has to wait for."""
         with self._lock:
             flights = self._flights.setdefault(name, [])
-            for flight in flights:
+            # A thread that asks while it asks would wait for itself.
+            ahead = [flight for flight in flights if flight.pilot != get_ident()]
+            for flight in ahead:
                 if flight.begun is None or flight.begun > after:
                     return flight, None
-            ahead = list(flights)
             flights.append(_Flight())
             return flights[-1], ahead
 

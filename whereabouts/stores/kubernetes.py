@@ -390,7 +390,9 @@ class KubernetesStore:
             pass
         try:
             self._known_as(previous, pool.key)
-            self._write_pool(previous, self._announced(previous, pool, exhausted, deadline), deadline)
+            pool = self._announced(previous, pool, exhausted, deadline)
+            if not pool.hints_as(previous.pool):
+                self._write_pool(previous, pool, deadline)
         finally:
             writing.release()
 
@@ -497,18 +499,15 @@ class KubernetesStore:
     def _take_hint_back(self, name: str, key: BlockKey, mark: Marks, deadline: Deadline) -> int:
         """Take back what one pool says of a block; the number of it, 0 where there is no such pool.
 
-        The pool is written even if it says nothing: it may be just about to.
+        The pool is written even if it says nothing: it may be just about to. Raises Conflict where others
+        have written it, who may have taken back the same: then the block says so.
         """
-        while True:
-            known = self._memory.pool(name) or self._pool_by_name(name, deadline)
-            if known is None:
-                return 0
-            number = max(self._next_number(name), mark.withdrawn + 1)
-            try:
-                pool = known.stored.pool.without_exhausted(key.base)
-                return self._write_pool(known.stored, pool, deadline, number=number)
-            except Conflict:
-                deadline.pause(self.conflict_pause, f"pool {name} is written by others all the time")
+        known = self._memory.pool(name) or self._pool_by_name(name, deadline)
+        if known is None:
+            return 0
+        number = max(self._next_number(name), mark.withdrawn + 1)
+        pool = known.stored.pool.without_exhausted(key.base)
+        return self._write_pool(known.stored, pool, deadline, number=number)
 
     def _pool_by_name(self, name: str, deadline: Deadline) -> KnownPool | None:
         asked = self._memory.asked(name)
@@ -580,7 +579,7 @@ class KubernetesStore:
             bases = pool.exhausted_beyond(previous.pool, view)
             dropped = [base for base in bases if base not in already]
             for base in dropped[:ANNOUNCED_AT_ONCE]:
-                if self._announce(BlockKey(pool.space, _version(pool), base), pool.key, judge, deadline):
+                if self._announce(BlockKey(pool.space, _version(pool), base), previous, judge, deadline):
                     dropped.remove(base)
             if dropped:
                 last = Pool(pool.key, pool.shared, {view: exhausted[view]}, fronts)
@@ -593,13 +592,14 @@ class KubernetesStore:
             pool.key, pool.shared, exhausted, {v: front for v, front in fronts.items() if v in exhausted}
         )
 
-    def _announce(self, key: BlockKey, pool: PoolKey, judge: Judge | None, deadline: Deadline) -> bool:
+    def _announce(self, key: BlockKey, previous: StoredPool, judge: Judge | None, deadline: Deadline) -> bool:
         """Flag a block that a pool is going to call exhausted; False if it may not do so.
 
         An address that is freed from then on makes the pool's write fail. One that was freed before, after a
-        search had seen the block, shows in the block that is flagged.
+        search had seen the block, shows in the block that is flagged. Raises Conflict if the pool is not
+        ``previous`` any more: where the block is flagged already, it may well say what it is to say.
         """
-        name = objects.pool_name(pool)
+        name = objects.pool_name(previous.pool.key)
         known = self._memory.block(key.name)
         if known is not None:
             marks, revision = known.marks, str(known.stored.revision)
@@ -608,6 +608,8 @@ class KubernetesStore:
             if content is None:
                 return judge is None or judge(key, Bitmap(BLOCK_SIZE))  # nobody holds an address there
             marks, revision = objects.read_marks(content["metadata"]), content["metadata"]["resourceVersion"]
+        if marks.get(name, Marks(0)).flags:
+            self._require_current(previous, deadline)
         try:
             flagged = {**marks, name: _flagged(marks, name)}
             metadata = self._change_marks(key, marks, flagged, revision, deadline)
@@ -616,6 +618,14 @@ class KubernetesStore:
             return False
         used = objects.read_bitmap(metadata)
         return judge is None or used is None or judge(key, used)
+
+    def _require_current(self, previous: StoredPool, deadline: Deadline) -> None:
+        """Raise Conflict unless the pool still is ``previous``."""
+        name = objects.pool_name(previous.pool.key)
+        content = self.resources.get(POOLS, name, deadline, metadata_only=True)
+        if content is None or content["metadata"]["resourceVersion"] != previous.revision:
+            self._memory.forget_pool(name)
+            raise Conflict(f"pool {name} was written by another process")
 
 
 def _require(key: PoolKey, found: PoolKey | None) -> None:
