@@ -100,7 +100,7 @@ class Attempts:
         self._pace = pace
         self._fresh = False
         self._pause = pace.first_pause(store.conflict_pause)
-        self._begun = 0.0
+        self._begun = pace.clock()
 
     def once(self, change: Change[T], deadline: Deadline) -> tuple[T] | None:
         """Read, apply ``change``, write on condition: its outcome, once it is durable.
