@@ -94,6 +94,14 @@ def text_of(address: Address) -> str:
     return str(address)
 
 
+def is_decimal(text: str, digits: int | None = None) -> bool:
+    """Whether a text is of ASCII digits only, and of no more than ``digits``.
+
+    Python refuses to read a number of some thousand: texts that anybody may write need a bound.
+    """
+    return text.isdigit() and text.isascii() and (digits is None or len(text) <= digits)
+
+
 def shown(text: str) -> str:
     """Cut a text that may be longer than any address to what an error can show."""
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
@@ -104,7 +112,7 @@ def _parse_cidr(text: str, lenient: bool) -> tuple[int, int, int]:
     address, _, digits = text.partition("/")
     found = _parse(address, lenient)
     number = digits.lstrip("0")
-    if found is None or not _is_decimal(digits) or len(number) > 3:
+    if found is None or not is_decimal(digits) or len(number) > 3:
         raise _not_cidr(text)
     version, value = found
     prefix = int(number or "0")
@@ -133,7 +141,7 @@ def _parse_ipv4(text: str, lenient: bool) -> int | None:
     value = 0
     for octet in octets:
         digits = octet.lstrip("0") or "0"
-        if not _is_decimal(octet) or len(digits) > 3 or (len(octet) != len(digits) and not lenient):
+        if not is_decimal(octet) or len(digits) > 3 or (len(octet) != len(digits) and not lenient):
             return None
         number = int(digits)
         if number > 255:
@@ -155,10 +163,6 @@ def _parse_ipv6(text: str, lenient: bool) -> int | None:
         return int(IPv6Address(text))
     except AddressValueError:
         return None
-
-
-def _is_decimal(text: str) -> bool:
-    return text.isdigit() and text.isascii()
 
 
 def _not_cidr(text: str) -> AddressError:

@@ -11,6 +11,7 @@ from ipaddress import ip_network
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import CodecError, decode, encode
+from whereabouts.addresses import is_decimal
 from whereabouts.block import BLOCK_SIZE, BlockKey, Space
 from whereabouts.ranges import Range
 from whereabouts.values import TYPE_CHECKING, NamedTuple
@@ -104,7 +105,7 @@ class Pool:
                 exhausted[view] = decode(text, pool.blocks)
             except CodecError:
                 continue
-            if front.isascii() and front.isdecimal() and len(front) <= _LONGEST_NUMBER:
+            if is_decimal(front, _LONGEST_NUMBER):
                 base = pool._base(int(front))
                 if pool._index(base) is not None:
                     fronts[view] = base

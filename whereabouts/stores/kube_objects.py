@@ -13,6 +13,7 @@ from time import gmtime, strftime
 
 from whereabouts._bitmap import Bitmap
 from whereabouts._codec import TAG, CodecError, decode
+from whereabouts.addresses import is_decimal
 from whereabouts.block import BLOCK_SIZE, Block, BlockDamaged, BlockKey, Space
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import StoredBlock
@@ -78,7 +79,7 @@ def read_marks(metadata: Any) -> BlockMarks:
     for entry in ((metadata.get("annotations") or {}).get(HINTED) or "").split():
         name, _, numbers = entry.partition("=")
         withdrawn, _, flags = numbers.partition("!")
-        if _is_number(withdrawn) and (_is_number(flags) or not flags):
+        if is_decimal(withdrawn, _LONGEST_NUMBER) and (is_decimal(flags, _LONGEST_NUMBER) or not flags):
             marks[name] = Marks(int(withdrawn), int(flags or 0))
     return marks
 
@@ -273,11 +274,7 @@ def read_pool(key: PoolKey, metadata: Any) -> Pool:
 def read_withdrawn(metadata: Any) -> int:
     """The number of a pool's last taking-back of hints; 0 where there was none."""
     text = (metadata.get("annotations") or {}).get(WITHDRAWN) or ""
-    return int(text) if _is_number(text) else 0
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
+    return int(text) if is_decimal(text, _LONGEST_NUMBER) else 0
 
 
 def timestamp(seconds: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
 
-from whereabouts.addresses import Address
+from whereabouts.addresses import Address, is_decimal
 from whereabouts.owners import Owner
 from whereabouts.pool import PoolKey
 from whereabouts.stores.kube_objects import API_VERSION
@@ -35,9 +35,7 @@ def allocations_of(key: PoolKey, content: Any, now: int) -> dict[str, tuple[Addr
     network = ip_network(key.range)
     found = {}
     for offset, entry in (spec.get("allocations") or {}).items():
-        if not (offset.isascii() and offset.isdecimal() and len(offset) <= _LONGEST_OFFSET):
-            continue
-        if int(offset) > LARGEST_OFFSET:
+        if not is_decimal(offset, _LONGEST_OFFSET) or int(offset) > LARGEST_OFFSET:
             continue
         value = base + int(offset)
         owner = _owner(entry, "id", key.of_whole.range, now)

@@ -80,6 +80,8 @@ _TRANSIENT = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRU
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR"}
 """A disk that is full, and a quota that is used up."""
+_UNWRITTEN = (TypeError, ValueError, OverflowError, AttributeError)
+"""What is raised of values in a row that are of types, or beyond bounds, that no store writes."""
 _BUSY_PAUSE = 0.02
 _LARGEST_REVISION = 2**63 - 1
 LARGEST_LOG = 8 << 20
@@ -367,9 +369,9 @@ class SqliteStore:
                 self._set_timeout(deadline)
         return translated
 
-    def _understood(self) -> _Understood:
+    def _understood(self) -> _Translated:
         """Say that the file is damaged where a row has what nobody wrote."""
-        return _Understood(self._path)
+        return _Translated(self._path, _UNWRITTEN)
 
 
 class _Transaction:
@@ -407,12 +409,13 @@ class _Transaction:
 
 
 class _Translated:
-    """Puts SQLite's errors in the words of this project."""
+    """Puts SQLite's errors in the words of this project, and those that say that a row is ``unwritten``."""
 
-    __slots__ = ("_path",)
+    __slots__ = ("_path", "_unwritten")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, unwritten: tuple[type[Exception], ...] = ()) -> None:
         self._path = path
+        self._unwritten = unwritten
 
     def __enter__(self) -> None:
         pass
@@ -420,24 +423,10 @@ class _Translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (sqlite3.Error, OSError)):
             raise _translate(self._path, error) from error
+        if isinstance(error, self._unwritten):
+            raise _damaged(self._path, f"a row that nobody wrote: {error}") from error
         if isinstance(error, UnicodeDecodeError):  # Python's, of the text of an error of SQLite's
             raise _damaged(self._path, str(error)) from error
-
-
-class _Understood:
-    """Says so where values of a row are of types, or beyond bounds, that no store writes."""
-
-    __slots__ = ("_path",)
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (TypeError, ValueError, OverflowError, AttributeError)):
-            raise _damaged(self._path, f"a row that nobody wrote: {error}") from error
 
 
 def _create_file(path: str) -> None:
