@@ -1,4 +1,6 @@
-"""Ends a run with what it is for, see :mod:`bench.measured`, and says what it left out and how long it took.
+"""Opens what several modules measure on, and ends a run with what it is for.
+
+That is as :mod:`bench.measured` says, with what was left out and how long it took.
 
 The ratios of groups are those of the fastest rounds: what else runs on the machine makes a round slower,
 never faster. Where rivals took turns, medians are compared.
@@ -10,11 +12,28 @@ from typing import Any
 
 import pytest
 
-from bench import machine, peers
+from bench import datastores, machine, peers
+from bench.datastores import Datastore, datastore
 from bench.measured import Measured, measured
 from bench.tables import summary
+from tests.node_agent import Agent, agent_in_a_directory
 
 _left_for_later = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[Agent]:
+    """One that runs."""
+    with agent_in_a_directory() as agent:
+        agent.start()
+        yield agent
+
+
+@pytest.fixture(scope="module", params=datastores.NAMES)
+def store(request: pytest.FixtureRequest) -> Iterator[Datastore]:
+    """Each datastore, one after the other."""
+    with datastore(request.param) as running:
+        yield running
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from math import ceil, log2
 from typing import NamedTuple, Protocol
 
@@ -33,6 +33,12 @@ def holder(number: int, range_: str = "", network_name: str = "", *, nodes: int 
         range_,
         1_700_000_000 + number,
     )
+
+
+def lowest(text: str) -> Iterator[int]:
+    """The addresses of a range of IPv4 in the order in which they are given, up to the network's last one."""
+    whole = ip_network(text.rpartition("-")[2], strict=False)
+    return (int(address) for address in whole.hosts() if address.packed[-1])
 
 
 class Contents(Protocol):

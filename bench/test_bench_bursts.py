@@ -11,9 +11,9 @@ the range, each once, no call failed, and the DELs left nothing.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from statistics import median
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.agents import Burst, Fleet, fleet, ranges_for
+from bench.pods import lowest
 from tests.api_server import ApiServer, api_server
 from tests.suites import SUITES
 
@@ -95,12 +96,6 @@ class Bursts:
         return _medians([one.figures("ADD") for one in self.adds]) | _medians(
             [one.figures("DEL") for one in self.dels]
         )
-
-
-def lowest(range_: str) -> Iterator[int]:
-    """The addresses of a range of IPv4 in the order in which they are given."""
-    whole = ip_network(range_.rpartition("-")[2], strict=False)
-    return (int(address) for address in whole.hosts() if address.packed[-1])
 
 
 def _medians(of: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -9,7 +9,7 @@ does it all.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -17,15 +17,14 @@ from typing import NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench import datastores
 from bench.calls import Calls
-from bench.datastores import KUBERNETES, Datastore, Place, datastore
+from bench.datastores import KUBERNETES, Datastore, Place
 from bench.execution import execute
 from bench.floors import empty_interpreter, empty_process
 from bench.peers import Peer, present
 from bench.turns import Run, take_turns
 from tests.cni_calls import CONSOLE
-from tests.node_agent import Agent, agent_in_a_directory
+from tests.node_agent import Agent
 from tests.slices_contract import give_slices, sliced
 from tests.store_contract import add, demand, pod
 from whereabouts.allocator import Demand
@@ -39,19 +38,6 @@ ROUNDS = {"agent": 60, "one-shot": 20}
 PATIENCE = {"agent": 5.0, "one-shot": 2.0}
 AT_MOST = {KUBERNETES: {"bare PUT": 2.0}}
 """What is promised of an ADD by the agent: not more than so many times that."""
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[Agent]:
-    with agent_in_a_directory() as agent:
-        agent.start()
-        yield agent
-
-
-@pytest.fixture(scope="module", params=datastores.NAMES)
-def store(request: pytest.FixtureRequest) -> Iterator[Datastore]:
-    with datastore(request.param) as running:
-        yield running
 
 
 class Scene(NamedTuple):

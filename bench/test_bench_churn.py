@@ -10,7 +10,7 @@ failed.
 
 import random
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_network
@@ -24,14 +24,13 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench import datastores
 from bench.calls import Calls, Held
-from bench.datastores import Datastore, Place, datastore
+from bench.datastores import Datastore, Place
 from bench.peers import Peer
 from bench.pods import Filled
 from bench.turns import Failed, Run, take_turns
 from tests.cni_calls import Runtime
-from tests.node_agent import Agent, agent_in_a_directory
+from tests.node_agent import Agent
 from tests.store_contract import SOON
 from whereabouts.addresses import Address
 from whereabouts.deadline import Deadline
@@ -46,19 +45,6 @@ ROUNDS = 8
 PEER_SECONDS = 2.0
 USED, OTHERS_USED = 600, (0, 750, 960)
 """With 750 the last block in use becomes full and free again all the time, and hints have to follow."""
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[Agent]:
-    with agent_in_a_directory() as agent:
-        agent.start()
-        yield agent
-
-
-@pytest.fixture(scope="module", params=datastores.NAMES)
-def store(request: pytest.FixtureRequest) -> Iterator[Datastore]:
-    with datastore(request.param) as running:
-        yield running
 
 
 class Ledger:

@@ -14,7 +14,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from ipaddress import ip_network
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -23,10 +22,10 @@ from typing import Any, NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench import datastores
 from bench.calls import Burst, Calls
-from bench.datastores import KUBERNETES, Datastore, datastore
+from bench.datastores import KUBERNETES, Datastore
 from bench.execution import Command, execute_at_once
+from bench.pods import lowest
 from bench.turns import Failed
 from tests.cni_calls import CONSOLE, Runtime
 from tests.node_agent import Agent, agent_in_a_directory
@@ -57,12 +56,6 @@ def agents(directory: Path) -> Iterator[Sequence[Agent]]:
         for agent in started:
             agent.start("--allow-directory", str(directory))
         yield started
-
-
-@pytest.fixture(scope="module", params=datastores.NAMES)
-def store(request: pytest.FixtureRequest) -> Iterator[Datastore]:
-    with datastore(request.param) as running:
-        yield running
 
 
 class Contender:
@@ -98,10 +91,10 @@ class Contender:
 def ours(name: str, runtimes: Sequence[Runtime], files: Path, most: int = MOST) -> Contender:
     """Bursts that have to give the lowest addresses, each time. Every agent has given one before."""
     calls = Calls(runtimes, files)
-    lowest = (address for address in ip_network(RANGE).hosts() if address.packed[-1])
+    expected = lowest(RANGE)
 
     def check(given: Sequence[Address]) -> None:
-        assert sorted(map(int, given)) == list(map(int, itertools.islice(lowest, len(given))))
+        assert sorted(map(int, given)) == list(itertools.islice(expected, len(given)))
 
     for _ in runtimes:
         calls.add()
