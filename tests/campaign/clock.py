@@ -42,3 +42,21 @@ class Clock:
         """Let it be so many seconds off, at once."""
         with open(self._file, "r+b", buffering=0) as file:
             file.write(_SECONDS.pack(seconds))
+
+
+class Clocks:
+    """The clocks of a world's processes, where they can be made."""
+
+    def __init__(self, directory: Path) -> None:
+        """None yet. The library goes to ``directory``."""
+        self._library = build_clock(directory)
+        self.made: list[Clock] = []
+        self.left_out = [] if self._library else ["clock jumped: no C compiler"]
+        """Why there are none, for :attr:`~tests.campaign.world.World.left_out`."""
+
+    def environment(self, folder: Path) -> Mapping[str, str]:
+        """Of a process with a new clock, whose file goes to ``folder``; of one like any other, if need be."""
+        if self._library is None:
+            return {}
+        self.made.append(Clock(folder / "clock", self._library))
+        return self.made[-1].environment

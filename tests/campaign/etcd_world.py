@@ -1,9 +1,7 @@
 """Nodes that keep their records in an etcd cluster of three members, over a network that fails."""
 
 import json
-import os
 import shutil
-import subprocess
 import tempfile
 import time
 from base64 import b64decode
@@ -20,12 +18,13 @@ from ..etcd_server import LOOPBACK, EtcdServer, free_port, text
 from ..suites import SUITES
 from . import process_faults as processes
 from . import server_faults as servers
-from .clock import Clock, build_clock
+from . import small_disk
+from .clock import Clocks
 from .fault import Fault
 from .network_faults import on_connections
 from .node import AgentNode
 from .operating import collect, misled, problems
-from .world import Attachment, Record, WithoutPods
+from .world import Attachment, Record, WithoutPods, records_of, started
 
 NODES = ("node-a", "node-b", "node-c")
 DISK = "640m"
@@ -47,13 +46,7 @@ def missing() -> str:
 
 def open_world() -> "EtcdWorld":
     """A running world with an empty store."""
-    world = EtcdWorld()
-    try:
-        world.start()
-    except BaseException:
-        world.close()
-        raise
-    return world
+    return started(EtcdWorld())
 
 
 class EtcdWorld(WithoutPods):
@@ -74,42 +67,29 @@ class EtcdWorld(WithoutPods):
         self._proxies = [CuttingProxy(int(one.host.rpartition(":")[2])) for one in self._members]
         hosts = ",".join(f"http://{LOOPBACK}:{proxy.port}" for proxy in self._proxies)
         self.ipam: Mapping[str, object] = {"datastore": "etcd", "etcd_host": hosts}
-        library = build_clock(self._directory)
-        if library is None:
-            self.left_out.append("clock jumped: no C compiler")
-        self._clocks: list[Clock] = []
-        self.nodes = [self._node(name, library) for name in NODES]
+        self._clocks = Clocks(self._directory)
+        self.left_out += self._clocks.left_out
+        self.nodes = [self._node(name) for name in NODES]
         self._faults = self._make_faults()
 
     def _mount(self, folder: Path) -> bool:
         """Give a member a small file system of its own, if that can be."""
         folder.mkdir()
-        if os.geteuid() != 0:
-            self.left_out.append("disk full: root mounts the small file system, and this is not root")
-            return False
-        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            self.left_out.append(f"disk full: no file system can be mounted here: {made.stderr.strip()}")
-        return made.returncode == 0
+        failed = small_disk.mount(folder, DISK)
+        if failed:
+            self.left_out.append(failed)
+        return not failed
 
-    def _node(self, name: str, library: Path | None) -> AgentNode:
+    def _node(self, name: str) -> AgentNode:
         node = AgentNode(name, self._directory / name)
-        if library is not None:
-            clock = Clock(node.directory / "clock", library)
-            node.agent.environment |= clock.environment
-            self._clocks.append(clock)
+        node.agent.environment |= self._clocks.environment(node.directory)
         return node
 
     def _make_faults(self) -> list[Fault]:
         cluster = self._cluster
         made: list[Fault] = [
-            processes.AgentKilled(self.nodes),
-            processes.AgentStopped(self.nodes),
-            processes.AgentStoppedLong(self.nodes),
-            processes.AgentDrained(self.nodes),
-            processes.PluginsKilled(self.nodes),
-            *(processes.ClockJumped(self._clocks) for _ in self._clocks[:1]),
+            *processes.on_agents(self.nodes),
+            *(processes.ClockJumped(self._clocks.made) for _ in self._clocks.made[:1]),
             *on_connections(self._proxies),
             servers.MemberKilled(cluster),
             servers.LeaderStopped(cluster),
@@ -140,9 +120,7 @@ class EtcdWorld(WithoutPods):
 
     def records(self) -> Iterator[Record]:
         for block in self._blocks([]).values():
-            for offset, owner in block:
-                address = str(block.key.address(offset))
-                yield Record(address, owner.pod_ref, owner.container_id, owner.ifname)
+            yield from records_of(block)
 
     def _blocks(self, damaged: list[str]) -> Mapping[bytes, Block]:
         """All blocks that can be read, by what keys say of them; sentences about others go to ``damaged``."""
@@ -222,7 +200,7 @@ class EtcdWorld(WithoutPods):
             proxy.stop()
         for member in self._members:
             member.kill()
-        subprocess.run(["umount", "--lazy", self._members[-1].folder], capture_output=True, check=False)
+        small_disk.unmount(self._members[-1].folder)
         for folder in (self._directory, self._data):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -20,13 +20,13 @@ from ..fault_proxy import FaultProxy
 from ..suites import SUITES
 from . import process_faults as processes
 from . import server_faults as servers
-from .clock import Clock, build_clock
+from .clock import Clocks
 from .fault import Fault
 from .kubelets import Kubelets
 from .network_faults import on_requests
 from .node import AgentNode
 from .operating import operate, problems
-from .world import Attachment, Record
+from .world import Attachment, Record, records_of, started
 
 NODES = ("node-a", "node-b", "node-c")
 NAMESPACE = "kube-system"
@@ -43,13 +43,7 @@ def missing() -> str:
 
 def open_world() -> "KubernetesWorld":
     """A running world with an empty store."""
-    world = KubernetesWorld()
-    try:
-        world.start()
-    except BaseException:
-        world.close()
-        raise
-    return world
+    return started(KubernetesWorld())
 
 
 class KubernetesWorld:
@@ -71,12 +65,10 @@ class KubernetesWorld:
             "datastore": "kubernetes",
             "kubernetes": {"kubeconfig": str(self._directory / "agents" / "kubeconfig")},
         }
-        library = build_clock(self._directory)
-        if library is None:
-            self.left_out.append("clock jumped: no C compiler")
-        self._clocks: list[Clock] = []
-        self.nodes = [self._node(name, library) for name in NODES]
-        self.controller = self._controller(library)
+        self._clocks = Clocks(self._directory)
+        self.left_out += self._clocks.left_out
+        self.nodes = [self._node(name) for name in NODES]
+        self.controller = self._controller()
         self._kubelets = Kubelets(self._server, Random(0))
         self._faults = self._make_faults()
 
@@ -88,19 +80,12 @@ class KubernetesWorld:
         kubeconfig(folder / "kubeconfig", proxy.server, NAMESPACE, ADMIN, proxy.authority)
         return proxy
 
-    def _clock(self, folder: Path, library: Path | None) -> Mapping[str, str]:
-        """The environment of a process with a clock of its own, where that can be."""
-        if library is None:
-            return {}
-        self._clocks.append(Clock(folder / "clock", library))
-        return self._clocks[-1].environment
-
-    def _node(self, name: str, library: Path | None) -> AgentNode:
+    def _node(self, name: str) -> AgentNode:
         node = AgentNode(name, self._directory / name, allow=[self._directory / "agents"])
-        node.agent.environment |= self._clock(node.directory, library)
+        node.agent.environment |= self._clocks.environment(node.directory)
         return node
 
-    def _controller(self, library: Path | None) -> Controller:
+    def _controller(self) -> Controller:
         folder = self._directory / "controller"
         controller = Controller(
             str(folder / "kubeconfig"),
@@ -109,17 +94,13 @@ class KubernetesWorld:
             "--cron-file",
             str(folder / "none"),
         )
-        controller.environment |= self._clock(folder, library)
+        controller.environment |= self._clocks.environment(folder)
         return controller
 
     def _make_faults(self) -> list[Fault]:
         return [
-            processes.AgentKilled(self.nodes),
-            processes.AgentStopped(self.nodes),
-            processes.AgentStoppedLong(self.nodes),
-            processes.AgentDrained(self.nodes),
-            processes.PluginsKilled(self.nodes),
-            *(processes.ClockJumped(self._clocks) for _ in self._clocks[:1]),
+            *processes.on_agents(self.nodes),
+            *(processes.ClockJumped(self._clocks.made) for _ in self._clocks.made[:1]),
             ControllerKilled(self.controller),
             NodeNotReady(self._kubelets),
             *on_requests(list(self._proxies.values())),
@@ -158,10 +139,9 @@ class KubernetesWorld:
 
     def records(self) -> Iterator[Record]:
         for content in items(self._server, NAMESPACE, kube_objects.BLOCKS):
-            stored = self._read(content)
-            for offset, owner in stored.block or ():
-                address = str(stored.key.address(offset))
-                yield Record(address, owner.pod_ref, owner.container_id, owner.ifname)
+            block = self._read(content).block
+            if block is not None:
+                yield from records_of(block)
 
     def _read(self, content: Any) -> StoredBlock:
         key = kube_objects.key_of_block(content)

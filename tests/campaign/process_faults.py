@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 from .clock import Clock
+from .fault import Fault
 from .node import AgentNode
 
 HOLDER = """
@@ -176,6 +177,17 @@ class DatabaseHeld:
             self._holder.kill()
             self._holder.wait()
             self._holder = None
+
+
+def on_agents(nodes: Sequence[AgentNode]) -> list[Fault]:
+    """Those of the agents of a world, and of the plugins beside them."""
+    return [
+        AgentKilled(nodes),
+        AgentStopped(nodes),
+        AgentStoppedLong(nodes),
+        AgentDrained(nodes),
+        PluginsKilled(nodes),
+    ]
 
 
 def write_locked(database: Path) -> DatabaseHeld:

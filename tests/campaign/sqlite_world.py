@@ -1,10 +1,8 @@
 """A machine with one embedded store that several agents and one-shot processes share."""
 
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,11 +13,12 @@ from whereabouts.block import Block, BlockDamaged, BlockKey, Space
 
 from ..cni_calls import LONG
 from . import process_faults as faults
-from .clock import Clock, build_clock
+from . import small_disk
+from .clock import Clocks
 from .fault import Fault
 from .node import AgentNode
 from .operating import collect, operate, problems
-from .world import Attachment, Record, WithoutPods
+from .world import Attachment, Record, WithoutPods, records_of, started
 
 NODES = ("node-a", "node-b", "node-c")
 DISK = "256m"
@@ -34,13 +33,7 @@ def missing() -> str:
 
 def open_world() -> "SqliteWorld":
     """A running world with an empty store."""
-    world = SqliteWorld()
-    try:
-        world.start()
-    except BaseException:
-        world.close()
-        raise
-    return world
+    return started(SqliteWorld())
 
 
 class SqliteWorld(WithoutPods):
@@ -54,46 +47,30 @@ class SqliteWorld(WithoutPods):
         self._disk = self._directory / "disk"
         self._disk.mkdir()
         self.left_out: list[str] = []
-        self._is_small = self._mount()
+        failed = small_disk.mount(self._disk, DISK)
+        if failed:
+            self.left_out.append(failed)
+        self._is_small = not failed
         self.database = self._disk / "whereabouts.db"
         self.ipam: Mapping[str, object] = {"local": {"path": str(self.database)}}
-        library = build_clock(self._directory)
-        if library is None:
-            self.left_out.append("clock jumped: no C compiler")
-        self._clocks: list[Clock] = []
-        self.nodes = [self._node(name, library) for name in NODES]
+        self._clocks = Clocks(self._directory)
+        self.left_out += self._clocks.left_out
+        self.nodes = [self._node(name) for name in NODES]
         self._faults = self._make_faults()
 
-    def _mount(self) -> bool:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(self._disk)]
-        if os.geteuid() != 0:
-            self.left_out.append("disk full: root mounts the small file system, and this is not root")
-            return False
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            self.left_out.append(f"disk full: no file system can be mounted here: {made.stderr.strip()}")
-        return made.returncode == 0
-
-    def _node(self, name: str, library: Path | None) -> AgentNode:
+    def _node(self, name: str) -> AgentNode:
         node = AgentNode(name, self._directory / name, allow=[self._disk])
-        if library is not None:
-            clock = Clock(node.directory / "clock", library)
-            node.agent.environment |= clock.environment
-            self._clocks.append(clock)
+        node.agent.environment |= self._clocks.environment(node.directory)
         return node
 
     def _make_faults(self) -> list[Fault]:
         made: list[Fault] = [
-            faults.AgentKilled(self.nodes),
-            faults.AgentStopped(self.nodes),
-            faults.AgentStoppedLong(self.nodes),
-            faults.AgentDrained(self.nodes),
-            faults.PluginsKilled(self.nodes),
+            *faults.on_agents(self.nodes),
             faults.write_locked(self.database),
             faults.snapshot_held(self.database),
         ]
-        if self._clocks:
-            made.append(faults.ClockJumped(self._clocks))
+        if self._clocks.made:
+            made.append(faults.ClockJumped(self._clocks.made))
         if self._is_small:
             made.append(faults.DiskFull(self._disk, lambda: faults.truncate_log(self.database)))
         return made
@@ -114,7 +91,7 @@ class SqliteWorld(WithoutPods):
         A list speaks of what was recorded before it was made. That cannot be told of records whose agent's
         clock was ahead: where there are such, the runtimes' GC it is.
         """
-        if self._clocks:
+        if self._clocks.made:
             collect(self.nodes, self.ipam, alive)
         else:
             self._reconcile(alive)
@@ -131,9 +108,7 @@ class SqliteWorld(WithoutPods):
 
     def records(self) -> Iterator[Record]:
         for block in self._blocks([]):
-            for offset, owner in block:
-                address = str(block.key.address(offset))
-                yield Record(address, owner.pod_ref, owner.container_id, owner.ifname)
+            yield from records_of(block)
 
     def _blocks(self, damaged: list[str]) -> Iterator[Block]:
         """All blocks that can be read; sentences about the others go to ``damaged``."""
@@ -180,5 +155,5 @@ class SqliteWorld(WithoutPods):
             fault.heal()
         for node in self.nodes:
             node.close()
-        subprocess.run(["umount", "--lazy", self._disk], capture_output=True, check=False)
+        small_disk.unmount(self._disk)
         shutil.rmtree(self._directory, ignore_errors=True)

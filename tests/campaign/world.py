@@ -7,7 +7,9 @@ with two functions: ``missing() -> str``, what this machine lacks for it (empty:
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
+
+from whereabouts.block import Block
 
 from .fault import Fault
 from .node import AgentNode
@@ -33,6 +35,12 @@ class Record(NamedTuple):
     pod: str
     container_id: str
     ifname: str
+
+
+def records_of(block: Block) -> Iterator[Record]:
+    """What a block records."""
+    for offset, owner in block:
+        yield Record(str(block.key.address(offset)), owner.pod_ref, owner.container_id, owner.ifname)
 
 
 class World(Protocol):
@@ -111,6 +119,27 @@ class World(Protocol):
 
     def close(self) -> None:
         """End everything that was started, and remove it. Twice is once."""
+
+
+class _Startable(Protocol):
+    """A world that was made, and whose processes do not all run yet."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+StartableT = TypeVar("StartableT", bound=_Startable)
+
+
+def started(world: StartableT) -> StartableT:
+    """The world with everything up; closed again if that fails."""
+    try:
+        world.start()
+    except BaseException:
+        world.close()
+        raise
+    return world
 
 
 class WithoutPods:
