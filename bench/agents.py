@@ -35,7 +35,6 @@ PROCESSES = 2
 """Processes that share the agents, unless it is said otherwise."""
 TIME_LEFT = 120_000
 """Milliseconds for which a runtime waits for a plugin."""
-READY_SECONDS = 60.0
 
 
 class Called(NamedTuple):

@@ -1,6 +1,6 @@
 """ADDs on a real API server, each beside what it is to be compared with, in the same run, taking turns.
 
-The bare write replaces an object of the same size on condition that nobody else did, with the same client.
+The bare PUT replaces an object of the same size on condition that nobody else did, with the same client.
 Throughput is of 16 agents with 16 calls each, on one pool.
 """
 
@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.floors import BarePut
 from bench.pods import holder
+from bench.turns import take_turns
 from tests.api_server import ADMIN, ApiServer, api_server, kubeconfig
 from tests.kube_requests import recorded
 from tests.store_contract import SOON, attachment, demand
@@ -29,9 +31,7 @@ from whereabouts.block import Block, BlockKey, Space
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.log import SILENT
-from whereabouts.stores import kube_objects as objects
 from whereabouts.stores.kube_access import from_kubeconfig
-from whereabouts.stores.kube_objects import BLOCKS
 from whereabouts.stores.kubernetes import KubernetesStore
 
 MISSING = SUITES["apiserver"].missing()
@@ -80,42 +80,24 @@ class Pool:
         self._numbers = itertools.count(1_000_000 * next(_pools))
         self._owner = holder(next(self._numbers))
         self._given: list[Address] = []
-        self.seconds: list[float] = []
         for _ in range(6):  # blocks that others filled are noted by the first few
             self.add()
             self.take_back()
         self.add()
-        self.seconds.clear()
 
     def take_back(self) -> None:
         self._allocator.delete(self._wanted, attachment(self._owner), self._given, Deadline(SOON))
         self._owner = holder(next(self._numbers))
 
     def add(self) -> None:
-        begun = perf_counter()
         self._given = self._allocator.add(self._wanted, self._owner, Deadline(SOON))
-        self.seconds.append(perf_counter() - begun)
 
-
-class Bare:
-    """The same object replaced over and over by the same client."""
-
-    def __init__(self, store: KubernetesStore, used: int) -> None:
-        self._resources = store.resources
-        key = BlockKey.of(Space("bare"), ip_address("10.9.0.0"))
-        self._block = Block(key, {offset: holder(offset) for offset in range(1, used + 1)})
-        self._metadata = self._resources.create(BLOCKS, objects.block_object(self._block, {}), Deadline(SOON))
-        self._content: Any = objects.block_object(self._block, {}, self._metadata)
-        self._count = 0
-        self.seconds: list[float] = []
-
-    def write(self) -> None:
-        self._count += 1
-        self._content["spec"]["allocated"] = self._count % 256
-        self._content["metadata"]["resourceVersion"] = self._metadata["resourceVersion"]
+    def measured_add(self) -> float:
+        """Take back what was given last, then ADD; seconds of the ADD."""
+        self.take_back()
         begun = perf_counter()
-        self._metadata = self._resources.replace(BLOCKS, self._block.key.name, self._content, Deadline(SOON))
-        self.seconds.append(perf_counter() - begun)
+        self.add()
+        return perf_counter() - begun
 
 
 def test_add_in_a_quarter_full_block_beside_the_bare_write(
@@ -123,15 +105,10 @@ def test_add_in_a_quarter_full_block_beside_the_bare_write(
 ) -> None:
     store = open_store()
     fill(store, "10.0.0.0", 64)
-    pool, bare = Pool(store, demand("10.0.0.0/16")), Bare(store, 64)
-
-    def before() -> None:
-        pool.take_back()
-        bare.write()
-
-    _measure(benchmark, pool.add, before, ROUNDS)
-    benchmark.extra_info["beside"] = {"bare write": median(bare.seconds)}
-    benchmark.extra_info["ratio"] = median(pool.seconds) / median(bare.seconds)
+    pool = Pool(store, demand("10.0.0.0/16"))
+    key = BlockKey.of(Space("bare"), ip_address("10.9.0.0"))
+    bare = BarePut(store, Block(key, {offset: holder(offset) for offset in range(1, 65)}))
+    take_turns(benchmark, pool.add, {"bare PUT": bare}, rounds=ROUNDS, before=pool.take_back)
 
 
 @pytest.mark.parametrize("last", [64, 128, 240])
@@ -146,15 +123,8 @@ def test_add_in_a_nearly_full_range_beside_a_fresh_one(
     full = Pool(store, demand("10.0.0.0/16"))
     fill(store, "10.200.0.0", 64)
     fresh = Pool(store, demand("10.200.0.0/16"))
-
-    def before() -> None:
-        full.take_back()
-        fresh.take_back()
-        fresh.add()
-
-    _measure(benchmark, full.add, before, ROUNDS)
-    benchmark.extra_info["beside"] = {"fresh, quarter full": median(fresh.seconds)}
-    benchmark.extra_info["ratio"] = median(full.seconds) / median(fresh.seconds)
+    beside = {"fresh, quarter full": fresh.measured_add}
+    take_turns(benchmark, full.add, beside, rounds=ROUNDS, before=full.take_back)
 
 
 def test_sixteen_agents_with_sixteen_calls_each(
@@ -179,18 +149,9 @@ def test_sixteen_agents_with_sixteen_calls_each(
                 job.result()
         requests.append(sum(map(len, logs)))
 
-    _measure(benchmark, burst, lambda: None, 5)
-    benchmark.extra_info["adds_a_second"] = 256 / _median(benchmark)
-    benchmark.extra_info["requests_an_add"] = median(requests) / 256
-
-
-def _measure(
-    benchmark: BenchmarkFixture, call: Callable[[], None], before: Callable[[], None], rounds: int
-) -> None:
-    pedantic: Any = benchmark.pedantic
-    pedantic(call, setup=before, rounds=rounds)
-
-
-def _median(benchmark: BenchmarkFixture) -> float:
+    benchmark.pedantic(burst, rounds=5)  # type: ignore[no-untyped-call]
     stats: Any = benchmark.stats
-    return float(stats["median"])
+    benchmark.extra_info["figures"] = {
+        "ADDs a second": 256 / stats["median"],
+        "requests an ADD": median(requests) / 256,
+    }
