@@ -46,7 +46,7 @@ class Flights:
             flight, ahead = self._board(name, after)
             if ahead is not None:
                 return self._fly(name, flight, ahead, ask, deadline)
-            flight.over.wait(deadline.remaining(f"{name} is being read for another call"))
+            _await(flight, name, deadline)
             if flight.landed:
                 return flight.result  # type: ignore[return-value]
 
@@ -67,8 +67,7 @@ class Flights:
     ) -> T:
         try:
             for other in ahead:  # so that all who come meanwhile share this one
-                while not other.over.wait(deadline.remaining(f"{name} is being read for another call")):
-                    pass
+                _await(other, name, deadline)
             flight.begun = monotonic()
             result = ask()
             flight.result, flight.landed = result, True
@@ -79,3 +78,8 @@ class Flights:
                 if not self._flights[name]:
                     del self._flights[name]
             flight.over.set()
+
+
+def _await(flight: _Flight, name: str, deadline: Deadline) -> None:
+    while not flight.over.wait(deadline.remaining(f"{name} is being read for another call")):
+        pass
