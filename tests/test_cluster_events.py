@@ -98,7 +98,7 @@ def test_an_event_on_a_node_is_in_the_default_namespace(server: Server, api: Api
     recorder = EventRecorder(api)
     recorder.record(Event(events.node(name), "NodeWithoutSlice", "there is none left", WARNING))
     recorder.close(LONG)
-    (event,) = [one for one in posted(server, "default") if one["involvedObject"]["name"] == name]
+    (event,) = [one for one in posted(server, "default") if one["involvedObject"].get("name") == name]
     assert event["reason"] == "NodeWithoutSlice"
 
 
