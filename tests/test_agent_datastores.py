@@ -1,12 +1,19 @@
 """The agent keeps datastores open, but not without end."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from prometheus_client import generate_latest
 
 from whereabouts.agent.datastores import MOST, Datastores
+from whereabouts.agent.framing import Request
+from whereabouts.agent.host import AgentHost
 from whereabouts.agent.metrics import Metrics
-from whereabouts.config import load
+from whereabouts.agent.trust import TrustedFiles
+from whereabouts.cni.errors import WHEREABOUTS
+from whereabouts.config import ConfigError, load
 from whereabouts.config.host_files import HostFiles
 from whereabouts.config.values import Config
 from whereabouts.deadline import Deadline
@@ -16,9 +23,12 @@ from .live_cluster import Cluster
 from .store_contract import SOON, add, demand, pod
 
 
+def ipam_of(path: Path) -> dict[str, Any]:
+    return {"type": "whereabouts", "range": "10.0.0.0/24", "datastore": "local", "local": {"path": str(path)}}
+
+
 def config_of(path: Path) -> Config:
-    ipam = {"type": "whereabouts", "range": "10.0.0.0/24", "datastore": "local", "local": {"path": str(path)}}
-    return load({"ipam": ipam}, network="n", container_id="c", files=HostFiles())
+    return load({"ipam": ipam_of(path)}, network="n", container_id="c", files=HostFiles())
 
 
 def ranges(stores: Datastores) -> list[str]:
@@ -45,6 +55,65 @@ def test_the_least_used_datastore_makes_room_but_never_one_in_use(tmp_path: Path
             assert len(stores._open) <= MOST
         assert add(in_use, demand("10.0.0.0/24"), pod(1)) == ["10.0.0.1"]
     stores.close()
+
+
+@pytest.mark.parametrize("key", ["log_file", "configuration_path", "kubernetes.kubeconfig"])
+@pytest.mark.parametrize("end", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("by_link", [False, True])
+def test_the_files_of_an_open_datastore_are_not_admitted_as_anything_else(
+    tmp_path: Path, key: str, end: str, by_link: bool
+) -> None:
+    stores = Datastores(Metrics())
+    files = TrustedFiles([str(tmp_path)], stores.has_open)
+    named = tmp_path / f"w.db{end}"
+    if by_link:
+        named = tmp_path / "link"
+        named.symlink_to(f"w.db{end}")
+    files.admit(key, str(named))  # nothing is open yet
+    with stores.use(config_of(tmp_path / "w.db"), Deadline(SOON)) as (store, _):
+        add(store, demand("10.0.0.0/24"), pod(1))
+    with pytest.raises(ConfigError, match=f"{key} is .*datastore"):
+        files.admit(key, str(named))
+    files.admit(key, str(tmp_path / "whereabouts.log"))
+    stores.close()
+
+
+def test_an_open_database_may_be_named_as_a_database_and_the_files_beside_it_may_not(tmp_path: Path) -> None:
+    stores = Datastores(Metrics())
+    files = TrustedFiles([str(tmp_path)], stores.has_open)
+    with stores.use(config_of(tmp_path / "w.db"), Deadline(SOON)):
+        files.admit("local.path", str(tmp_path / "w.db"))
+        for end in ("-wal", "-shm"):
+            with pytest.raises(ConfigError, match="datastore"):
+                files.admit("local.path", str(tmp_path / f"w.db{end}"))
+    stores.close()
+
+
+def test_the_agent_refuses_a_configuration_that_names_its_database_as_its_log(tmp_path: Path) -> None:
+    host = AgentHost([str(tmp_path)], "error", {"NODENAME": "node-1"})
+    host.ready = True
+    database = tmp_path / "w.db"
+
+    def answer(number: int, **keys: str) -> Any:
+        config = {"cniVersion": "1.0.0", "name": "n", "type": "macvlan", "ipam": ipam_of(database) | keys}
+        environment = {
+            "CNI_COMMAND": "ADD",
+            "CNI_CONTAINERID": f"c{number}",
+            "CNI_NETNS": "/var/run/netns/p",
+            "CNI_IFNAME": "net1",
+            "CNI_PATH": "/opt/cni/bin",
+        }
+        request = Request(environment, json.dumps(config).encode(), 60_000, None, None)
+        return json.loads(host.handle(request, 0.0).stdout)
+
+    assert answer(1)["ips"][0]["address"] == "10.0.0.1/24"
+    before = database.read_bytes()
+    refused = answer(2, log_file=str(database), log_level="debug")
+    assert refused["code"] == WHEREABOUTS
+    assert "log_file" in refused["msg"]
+    assert database.read_bytes() == before
+    assert answer(3)["ips"][0]["address"] == "10.0.0.2/24"
+    host.close()
 
 
 def test_counting_addresses_does_not_change_which_datastore_was_used_last(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from whereabouts.usage import RangeUse, range_uses
 
 MOST = 64
 """Datastores that are kept open. A tenant may name one (``etcd_host``), so their number has an end."""
+_BESIDE = ("-wal", "-shm")
+"""What the names of the files beside an open database end in."""
 USAGE_SECONDS = 5.0
 """How long counting the addresses of all datastores may take."""
 
@@ -77,14 +79,16 @@ class _Datastore:
             return None
 
     def _file(self) -> tuple[int, int] | None:
-        """Device and inode of the embedded store's file; None where there is none."""
+        """The embedded store's file; None where there is none."""
+        return _identity(self.config.local_path) if self.config.datastore == "local" else None
+
+    def has_open(self, key: str, file: tuple[int, int]) -> bool:
+        """See :meth:`Datastores.has_open`."""
         if self.config.datastore != "local":
-            return None
-        try:
-            found = os.stat(self.config.local_path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+            return False
+        path = self.config.local_path
+        held = [f"{path}{end}" for end in _BESIDE] + ([] if key == "local.path" else [path])
+        return file in map(_identity, held)
 
     def given_twice(self) -> int:
         """Addresses that a Go plugin gave as well; only a store that is shared can tell."""
@@ -96,6 +100,15 @@ class _Datastore:
             self._shared.close()
         while (kept := self._kept()) is not None:
             kept.store.close()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of a file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Datastores:
@@ -139,6 +152,18 @@ class Datastores:
             if datastore.users == 0:
                 return self._open.pop(identity)
         return None
+
+    def has_open(self, key: str, path: str) -> bool:
+        """Whether a configuration must not name ``path`` with ``key``: an embedded datastore has it open.
+
+        With ``local.path`` the database itself may be named, and is shared.
+        """
+        file = _identity(path)
+        if file is None:
+            return False
+        with self._lock:
+            opened = list(self._open.values())
+        return any(datastore.has_open(key, file) for datastore in opened)
 
     def usage(self) -> dict[str, list[RangeUse]]:
         """Addresses by range, for each datastore; what cannot be read in time is left out.

@@ -50,9 +50,9 @@ class AgentHost:
         self.ready = False
         """Whether calls are served; those that come while it is false are told to come again."""
         self.metrics = Metrics()
-        self.files = TrustedFiles(directories)
         self._level = log_level
         self._datastores = Datastores(self.metrics)
+        self.files = TrustedFiles(directories, self._datastores.has_open)
         self._turns = Turns()
         self._service = Service(self)
         self.metrics.ready.set_function(lambda: float(self.ready))
