@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -312,6 +313,36 @@ class StoreContract:
         status(store, wanted, Deadline(SOON))
         assert add(store, wanted, pod(2)) == ["10.0.0.2"]
         assert add(store, wanted, pod(3)) == ["10.0.0.3"]
+
+    def test_a_range_is_not_full_while_an_address_is_free_though_others_take_what_is_seen(
+        self, store: Store, open_store: OpenStore
+    ) -> None:
+        other, wanted = open_store(), demand("10.0.0.250-10.0.1.5/22")
+        for n in range(10):
+            add(store, wanted, pod(n))  # one is left: 10.0.1.5
+        direct, last, seen = DirectCommitter(store), int(ip_address("10.0.1.0")), 0
+
+        class Late:
+            """Comes to the last block after others, who have freed another address before."""
+
+            def commit(self, key: BlockKey, change: Any, deadline: Deadline) -> Any:
+                nonlocal seen
+                seen += key.base == last
+                if (key.base, seen) == (last, 1):
+                    assert add(other, wanted, pod(20)) == ["10.0.1.5"]
+                elif (key.base, seen) == (last, 2):
+                    assert delete(other, wanted, pod(2)) == ["10.0.0.252"]
+                    assert add(other, demand("10.0.1.4-10.0.1.4/22"), pod(21)) == ["10.0.1.4"]
+                outcome = direct.commit(key, change, deadline)
+                if (key.base, seen) == (last, 1):
+                    assert delete(other, wanted, pod(9)) == ["10.0.1.4"]
+                return outcome
+
+        late = Allocator(store, Late(), SILENT)
+        assert list(map(str, late.add(wanted, pod(30), Deadline(SOON)))) == ["10.0.0.252"]
+        with pytest.raises(RangeFull):
+            late.add(wanted, pod(31), Deadline(SOON))
+        other.close()
 
     def test_configurations_of_one_range_do_not_share_hints(self, store: Store) -> None:
         low = demand("10.0.0.0/23", end="10.0.0.5")

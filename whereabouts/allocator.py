@@ -171,6 +171,7 @@ class Allocator:
                     given = self._committer.commit(key, change, deadline)
                 except BlockDamaged as damage:
                     self._log.error(f"{damage}; its addresses count as used")
+                    search.damaged.add(key.base)
                     continue
                 if given is None or given.exhausted:
                     search.exhausted.add(key.base)

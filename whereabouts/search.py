@@ -53,13 +53,17 @@ class Search:
         self.view = view_of(configured)
         self.exhausted: set[int] = set()
         """The first addresses of blocks that were seen to have nothing left, not hinted before."""
+        self.damaged: set[int] = set()
+        """Those of blocks that could not be read, whatever a listing shows of them."""
 
     def candidates(self) -> Iterator[BlockKey]:
         """Blocks that may have room; lowest first, twice over: first with the hints, then without.
 
         The first few are tried as they come. A listing of bitmaps finds the next among many, and another
-        one, without the hints, is what makes it true that a range is full. A range of one block needs
-        neither: who found no room in a block has read it as it holds now.
+        one, without the hints, is what makes it true that a range is full: one that shows no room. Where it
+        showed some that was gone when it was tried, an address may have been freed in front of it meanwhile,
+        so it is made again. A range of one block needs neither: who found no room in a block has read it as
+        it holds now.
         """
         if self.pool.blocks == 1:
             base = self._range.next_block(self._start)
@@ -77,7 +81,14 @@ class Search:
             probes = 0 if self._read_hints_anew() else probes + 1
         else:
             yield from self._with_room(self._start, self._hinted)
-        yield from self._with_room(self._start, self._range.next_block)
+        while True:
+            tried = 0
+            for key in self._with_room(self._start, self._range.next_block):
+                yield key
+                tried += key.base not in self.damaged
+            if not tried:
+                return
+            self._deadline.remaining(f"the last addresses of range {self._range} are taken by others")
 
     def ensure_lowest(self) -> None:
         """Raise :class:`Outdated` if the hints of this search are known not to hold any more."""
@@ -146,7 +157,7 @@ class Search:
                 key, used = next(listed, (None, None))
             if key is None or key.base > base:
                 yield self._key(base)
-            elif used is not None:
+            elif used is not None and base not in self.damaged:
                 if self.has_nothing_left(key, used):
                     self.exhausted.add(base)
                 else:
