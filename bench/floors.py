@@ -1,11 +1,10 @@
 """Floors: the least that a call has to do, by which its time on this machine is judged.
 
-Each is a callable that does it once. Writes carry a block of as many addresses as the calls beside them
-have, and are conditional on nobody else having written, as all writes of addresses are.
+Each is a callable that does it once. Writes carry a block of as many addresses of like pods as the calls
+beside them have, and are conditional on nobody else having written, as all writes of addresses are.
 """
 
 import itertools
-import json
 import os
 import sqlite3
 import sys
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.execution import execute
-from tests.store_contract import SOON, block_with
+from bench.pods import holder
+from tests.store_contract import SOON
 from whereabouts.block import Block, BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.stores import etcd_messages as messages
@@ -27,8 +27,9 @@ _numbers = itertools.count()
 
 
 def block_of(used: int) -> Block:
-    """A block with so many addresses, whose owners are named as pods are, in a space of its own."""
-    return block_with(BlockKey(Space(f"bare-{next(_numbers)}"), 4, 0x0A000000), *range(1, used + 1))
+    """A block with so many addresses, in a space of its own."""
+    key = BlockKey(Space(f"bare-{next(_numbers)}"), 4, 0x0A000000)
+    return Block(key, {1 + number: holder(number, "10.0.0.0/16") for number in range(used)})
 
 
 def empty_process() -> None:
@@ -118,8 +119,3 @@ class BarePut:
         self._content["metadata"]["resourceVersion"] = self._version
         written = self._resources.replace(BLOCKS, self._name, self._content, Deadline(SOON))
         self._version = written["resourceVersion"]
-
-    @property
-    def nbytes(self) -> int:
-        """Length of the object's text."""
-        return len(json.dumps(self._content))

@@ -4,7 +4,8 @@ Programs are executed as a container runtime does: by posix_spawn, with the netw
 and the result read from stdout. Each call is beside what it cannot be faster than, and beside other plugins
 where they are present; all take turns. ADD gives the next address of a range that has given 100 (another
 plugin's: as many as it gives in two seconds), and DEL takes it back, so that the range stays as full as it
-is. ``agent`` is the native plugin with the agent of the node, ``one-shot`` the console script, a process that
+is; a floor runs once untimed before each of its turns, as the opposite call does before each of these.
+``agent`` is the native plugin with the agent of the node, ``one-shot`` the console script, a process that
 does it all.
 """
 
@@ -22,11 +23,12 @@ from bench.datastores import KUBERNETES, Datastore, Place
 from bench.execution import execute
 from bench.floors import empty_interpreter, empty_process
 from bench.peers import Peer, present
-from bench.turns import Run, take_turns
+from bench.pods import holder
+from bench.turns import Run, take_turns, warmed
 from tests.cni_calls import CONSOLE
 from tests.node_agent import Agent
 from tests.slices_contract import give_slices, sliced
-from tests.store_contract import add, demand, pod
+from tests.store_contract import add, demand
 from whereabouts.allocator import Demand
 
 ALLOCATED = 100
@@ -55,7 +57,7 @@ class Scene(NamedTuple):
         """A network of ours, whose ranges have given ``ALLOCATED`` addresses each."""
         with place.store() as store:
             for number in range(ALLOCATED):
-                add(store, wanted, pod(number))
+                add(store, wanted, holder(number))
         ranges = [str(configured.network) for configured in wanted.ranges]
         further = {"ipRanges": [{"range": range_} for range_ in ranges[1:]]} if ranges[1:] else {}
         runtime = place.runtime(self.programs[way], ranges[0], **further, **ipam)
@@ -140,7 +142,8 @@ def test_call(benchmark: BenchmarkFixture, scene: Scene, way: str, call: str) ->
     calls = scene.network(way, place, demand(RANGE))
     process = {"empty process": empty_process} if way == "agent" else {"python3 -c pass": empty_interpreter}
     with place.floors(ALLOCATED) as floors:
-        measure(benchmark, calls, call, {**process, **floors, **scene.rivals(call)}, way)
+        least = {name: warmed(floor) for name, floor in {**process, **floors}.items()}
+        measure(benchmark, calls, call, {**least, **scene.rivals(call)}, way)
     if (way, call) == ("agent", "ADD") and scene.store.name in AT_MOST:
         benchmark.extra_info["bar"] = [
             {"figure": figure, "at_most": most} for figure, most in AT_MOST[scene.store.name].items()
