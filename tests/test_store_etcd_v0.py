@@ -145,6 +145,20 @@ def test_a_list_that_is_written_meanwhile_is_not_lost(
     assert run() == TakenOver(ranges=1, new=1, known=1, faults=[])
 
 
+def test_a_later_process_takes_over_what_an_earlier_one_had_to_leave(
+    server: EtcdServer, store: EtcdStore, run: Callable[[], TakenOver]
+) -> None:
+    """All old records are of the pod without a name, so that each process finds records it did not make."""
+    put_list(server, "10.0.0.0/16", f"10.0.0.1 {FIRST}")
+    assert run() == TakenOver(ranges=1, new=1, known=0, faults=[])
+    put_list(server, "10.1.0.0/16", f"10.1.0.1 {SECOND}", f"10.1.7.1 {THIRD}")
+    later = EtcdStore(server.host)
+    done = take_over(OldLists(later.connection), later, DirectCommitter(later), 1, SILENT, Deadline(SOON))
+    assert done == TakenOver(ranges=1, new=2, known=0, faults=[])
+    assert {address for address, _ in allocations(later)} == {"10.0.0.1", "10.1.0.1", "10.1.7.1"}
+    later.close()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_that_was_interrupted_anywhere_is_gone_on_with(
     server: EtcdServer, store: EtcdStore, way: str
@@ -157,14 +171,17 @@ def test_a_run_that_was_interrupted_anywhere_is_gone_on_with(
             put_list(
                 server, f"10.{number}.0.0/16", *(f"10.{number}.0.{last} {FIRST}" for last in range(1, 4))
             )
-        # A process of its own each time, since one that died remembers nothing.
-        mine = EtcdStore(server.host)
-        faulty, lists = FaultyStore(mine, at, way), OldLists(mine.connection)
+        interrupted = EtcdStore(server.host)
+        faulty, lists = FaultyStore(interrupted, at, way), OldLists(interrupted.connection)
         failed = False
         try:
             take_over(lists, faulty, DirectCommitter(faulty), 1, SILENT, Deadline(SOON))
         except (StoreError, Unsettled, Killed):
             failed = True
+        interrupted.close()
+        # Another process goes on: what the first one knew died with it.
+        mine = EtcdStore(server.host)
+        lists = OldLists(mine.connection)
         done = take_over(lists, mine, DirectCommitter(mine), 1, SILENT, Deadline(SOON))
         assert done.faults == []
         assert {address for address, _ in allocations(mine)} == expected

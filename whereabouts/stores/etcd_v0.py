@@ -21,7 +21,7 @@ from whereabouts.deadline import Deadline
 from whereabouts.log import Log
 from whereabouts.owners import Owner
 from whereabouts.pool import PoolKey
-from whereabouts.search import pool_for
+from whereabouts.search import Outdated, pool_for
 from whereabouts.store import Store
 from whereabouts.stores import etcd_messages as messages
 from whereabouts.stores.etcd_connection import Connection
@@ -115,7 +115,7 @@ def take_over(
         left = list(old.faults)
         for key, records in _by_block(old, created, store, log, deadline):
             try:
-                outcome = committer.commit(key, _record(records), deadline)
+                outcome = _committed(committer, key, records, deadline)
             except BlockDamaged as damage:
                 left.append(f"{PREFIX}{old.range}: {damage}")
                 continue
@@ -147,6 +147,17 @@ class _Recorded(NamedTuple):
     new: int
     known: int
     faults: Sequence[str]
+
+
+def _committed(
+    committer: Committer, key: BlockKey, records: dict[int, Owner], deadline: Deadline
+) -> _Recorded:
+    while True:
+        try:
+            return committer.commit(key, _record(records), deadline)
+        except Outdated:
+            # All old records are of the pod without a name, of which others may have been taken over before.
+            deadline.remaining(f"block {key.name} is written by others all the time")
 
 
 def _record(records: dict[int, Owner]) -> Change[_Recorded]:
