@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -21,11 +22,12 @@ from tests.store_contract import (
     pod,
 )
 from whereabouts.agent.group_commit import GroupCommitter, Groups
-from whereabouts.allocator import Allocator
+from whereabouts.allocator import Allocator, Demand
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.log import SILENT
+from whereabouts.owners import Owner
 from whereabouts.pool import PoolKey
 from whereabouts.store import Conflict, StoreDamaged, StoreError, Unavailable, Unsettled
 
@@ -222,6 +224,85 @@ def test_threads_that_share_a_store_and_its_group_commit_get_the_lowest_addresse
 
     in_threads([lambda worker=worker: work(worker) for worker in range(8)])  # type: ignore[misc]
     assert sorted(given, key=ip_address) == [f"10.0.0.{last}" for last in range(1, 201)]
+
+
+class Burst:
+    """ADDs of one process in threads of their own, the writes of which are held back until all are there."""
+
+    def __init__(self, store: EtcdStore, wanted: Demand, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.given: dict[int, list[str]] = {}
+        self._store = store
+        self._wanted = wanted
+        self._groups = Groups(lambda size: None)
+        self._threads: list[threading.Thread] = []
+        self._gate = threading.Event()
+        self._writing = threading.Event()
+        transact = store.connection.transact
+
+        def held(request: bytes, deadline: Deadline, *, writes: bool) -> Reply:
+            if writes:
+                self._writing.set()
+                assert self._gate.wait(SOON)
+            return transact(request, deadline, writes=writes)
+
+        monkeypatch.setattr(store.connection, "transact", held)
+
+    def start(self, *numbers: int) -> None:
+        """Begin the ADDs of these pods: the very first leads, all others wait behind it."""
+        for number in numbers:
+            self._threads.append(threading.Thread(target=self._add, args=(number,)))
+            self._threads[-1].start()
+            if len(self._threads) == 1:
+                assert self._writing.wait(SOON)
+            while self._waiting() < len(self._threads) - 1:
+                time.sleep(0.001)
+
+    def finish(self) -> dict[int, list[str]]:
+        """The addresses that were given, by pod."""
+        self._gate.set()
+        for thread in self._threads:
+            thread.join(SOON)
+        return self.given
+
+    def _add(self, number: int) -> None:
+        mine = Allocator(self._store, GroupCommitter(self._groups, DirectCommitter(self._store)), SILENT)
+        self.given[number] = list(map(str, mine.add(self._wanted, pod(number), Deadline(SOON))))
+
+    def _waiting(self) -> int:
+        return sum(map(len, self._groups._waiting.values()))
+
+
+def record_of(number: int, wanted: Demand) -> Owner:
+    """A record of an address that the one range of ``wanted`` gave."""
+    return pod(number)._replace(range=str(wanted.ranges[0].network))
+
+
+def test_a_pod_keeps_its_address_in_a_group_of_as_many_adds_as_an_agent_has_workers(
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record is in another block, and it comes last in the order in which pods are compared."""
+    wanted = demand("10.0.0.0/23")
+    add(other, wanted, pod(0))
+    elsewhere = BlockKey.of(Space(), ip_address("10.0.1.0"))
+    other.write_block(elsewhere, None, Block(elsewhere, {5: record_of(999, wanted)}), Deadline(SOON))
+    burst = Burst(store, wanted, monkeypatch)
+    burst.start(1, *range(936, 1000))
+    given = burst.finish()
+    assert given.pop(999) == ["10.0.1.5"]
+    assert sorted(given.values()) == sorted([f"10.0.0.{last}"] for last in range(2, 66))
+
+
+def test_pods_that_were_not_compared_are_not_taken_for_known(store: EtcdStore, other: EtcdStore) -> None:
+    """A transaction does not hold the comparisons of a whole block of pods."""
+    wanted = demand("10.0.0.0/23")
+    add(other, wanted, pod(0))
+    lower, higher = (BlockKey.of(Space(), ip_address(text)) for text in ("10.0.0.0", "10.0.1.0"))
+    before = other.read_block(lower, Deadline(SOON))
+    assert before is not None
+    other.write_block(lower, before, before.trusted().with_owner(7, record_of(1255, wanted)), Deadline(SOON))
+    full = Block(higher, {offset: record_of(1000 + offset, wanted) for offset in range(BLOCK_SIZE)})
+    store.write_block(higher, None, full, Deadline(SOON))
+    assert add(store, wanted, pod(1255, sandbox="b")) == ["10.0.0.7"]
 
 
 def test_a_write_that_rests_on_an_old_pool_is_outdated_and_the_next_one_is_not(

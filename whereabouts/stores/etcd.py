@@ -39,7 +39,9 @@ BLOCKS_AT_ONCE = 32
 """Blocks in one answer, about 22 KB each when they are full."""
 KEYS_AT_ONCE = 4096
 """Keys or bitmaps in one answer."""
-PART = 60
+COMPARED = 96
+"""Pools and pods in the comparisons of one transaction: enough for an agent's 64 calls at once."""
+PART = 30
 """Operations in one part of a transaction. etcd takes 128 (``--max-txn-ops``) less those around it."""
 
 
@@ -109,12 +111,12 @@ class EtcdStore:
         value = values.write_block(block)
         pools = list(dict(self._pools_that_led(step, key.space)).items())
         # In a write for very many calls the rest is not compared: no address's safety rests on these.
-        del pools[PART:]
-        pods = [(one, self._memory.pod(one)) for one in step.new_pods[: PART - len(pools)]]
+        del pools[COMPARED:]
+        pods = [(one, self._memory.pod(one)) for one in step.new_pods[: COMPARED - len(pools)]]
         request = self._block_request(key, previous, value, step, pools, pods)
         reply = self.connection.transact(request, deadline, writes=True)
         if reply.outcome.succeeded:
-            return self._written(StoredBlock(key, reply.outcome.revision, block), step)
+            return self._written(StoredBlock(key, reply.outcome.revision, block), step, pods)
         return self._not_written(key, previous, value, reply, pools, pods)
 
     def _pools_that_led(self, step: _Step, space: Space) -> Iterator[tuple[PoolKey, StoredPool]]:
@@ -153,11 +155,13 @@ class EtcdStore:
         ]
         return messages.transaction(compares, success, failure)
 
-    def _written(self, stored: StoredBlock, step: _Step) -> StoredBlock:
+    def _written(
+        self, stored: StoredBlock, step: _Step, pods: Sequence[tuple[PodKey, PodBlocks]]
+    ) -> StoredBlock:
         memory, revision = self._memory, int(stored.revision)
         memory.remember_block(stored.key, stored)
-        for pod in step.new_pods:
-            memory.remember_pod(pod, PodBlocks(revision, memory.pod(pod).blocks | {stored.key}))
+        for pod, known in pods:  # of one that was not compared this write has told nothing
+            memory.remember_pod(pod, PodBlocks(revision, known.blocks | {stored.key}))
         for pod in step.gone_pods:
             memory.forget_block_of_pod(pod, stored.key)
         return stored
