@@ -1,6 +1,9 @@
 """Every request of ADD and DEL fails in turn, in every way an API server or a network can."""
 
+import fcntl
 import itertools
+import resource
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -436,6 +439,25 @@ def test_a_conflict_is_a_conflict(server: ApiDouble, open_store: Callable[[], Ku
     one.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
     with pytest.raises(Conflict):
         two.write_block(KEY, None, block_with(KEY, 2), Deadline(SOON))
+
+
+def test_a_kept_connection_is_used_again_whatever_the_number_of_its_descriptor(
+    server: ApiDouble, tmp_path: Path
+) -> None:
+    high = 1500
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= high + 100:
+        pytest.skip("this process may not have so many descriptors")
+    namespace = server.namespace()
+    request = Request("GET", resources(namespace, "addressblocks"))
+    api = kube_api.ApiClient(from_kubeconfig(kubeconfig(tmp_path / "k", server.server, namespace)))
+    api.fetch(request, Deadline(SOON))
+    (kept,) = api._idle
+    with kept.sock as low:
+        kept.sock = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, high))
+    api.fetch(request, Deadline(SOON))
+    assert api._idle == [kept]
+    assert kept.sock.fileno() >= high, "it was not opened again"
+    api.close()
 
 
 def test_an_answer_in_drops_takes_no_longer_than_an_attempt_may(

@@ -341,7 +341,7 @@ class ApiClient:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
                 return self._open(timeout)
-            if connection.sock is not None and not select.select([connection.sock], (), (), 0)[0]:
+            if connection.sock is not None and not _is_readable(connection.sock):
                 connection.allow(timeout)
                 return connection
             connection.close()  # the server has closed it: nothing else makes an idle one readable
@@ -443,6 +443,13 @@ class _SecureConnection(_WholeRequests, HTTPSConnection):
             return
         HTTPConnection.connect(self)
         self.sock = self._context.wrap_socket(self.sock, server_hostname=self.server_name)  # type: ignore[attr-defined]
+
+
+def _is_readable(link: socket.socket) -> bool:
+    """Whether reading would not wait. By poll(2): select(2) knows descriptors below 1024 only."""
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _named(answer: _Answer) -> tuple[str, str] | None:
