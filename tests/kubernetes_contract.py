@@ -363,6 +363,16 @@ class KubernetesContract(SeveralStores, StoreContract):
             assert add(three, wanted, pod(2)) == [lowest], f"at {at}"
         assert at > 13
 
+    def test_a_delete_finds_the_blocks_that_its_process_has_not_read(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        before, restarted = stores(2)
+        both = demand("10.0.0.0/16", "fd00::/64")
+        add(before, both, pod(1))
+        add(restarted, WIDE, pod(2))  # so it knows one of the two blocks
+        assert delete(restarted, both, pod(1)) == ["10.0.0.1", "fd00::1"]
+        assert allocations(restarted) == [("10.0.0.2", pod(2).pod_ref)]
+
     def test_an_answer_that_comes_late_takes_nothing_out_of_the_index(
         self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -201,16 +201,16 @@ class Memory:
         since: therefore what is not found is looked up again after some time.
         """
         with self._lock:
+            if self._indexed_at is None:
+                return None  # what blocks that were read by chance have may be a part only
             found = {
                 key
                 for name in {ifname, ""}  # a record taken over from the Go plugin may have no interface
                 for key in self._attachments.get((container_id, name))
             }
-            if found:
-                return sorted(found)
-            if self._indexed_at is None or monotonic() - self._indexed_at > RELIST_SECONDS:
+            if not found and monotonic() - self._indexed_at > RELIST_SECONDS:
                 return None
-            return ()
+            return sorted(found)
 
     def remember_owners(self, block: Block) -> None:
         """Take a block into the index."""
