@@ -1,15 +1,21 @@
 """Taking over what the Go plugin wrote, over the double and over a real API server alike."""
 
 import itertools
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
+from whereabouts.allocator import Demand
+from whereabouts.block import BlockKey, Space
 from whereabouts.deadline import Deadline
 from whereabouts.liveness import CONFLICT
+from whereabouts.owners import Owner
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kube_api import Request
 from whereabouts.stores.kube_migration import repair_reservations, to_blocks, to_upstream
@@ -78,6 +84,54 @@ def entry(number: int, **others: str) -> dict[str, str]:
 def of(number: int) -> Any:
     """The owner whose DEL the runtime sends for an allocation of the Go plugin."""
     return pod(0)._replace(container_id=f"{number:064x}", pod_ref=f"default/go-{number}")
+
+
+def records(store: KubernetesStore) -> list[Owner]:
+    return [owner for stored in store.blocks(Deadline(SOON)) for _, owner in stored.trusted()]
+
+
+def two_that_know_the_block(cluster: Cluster) -> tuple[KubernetesStore, KubernetesStore, Demand]:
+    """Two stores that have read the same state of a block in which 10.0.0.1 and 10.0.0.2 are used."""
+    one, two, wanted = cluster.open(coexist=True), cluster.open(coexist=True), demand("10.0.0.0/24")
+    for n in range(2):
+        add(one, wanted, pod(n))
+    two.read_pool(wanted.pool_key(wanted.ranges[0]), Deadline(SOON))
+    two.read_block(BlockKey.of(Space(), ip_address("10.0.0.1")), Deadline(SOON), fresh=True)
+    return one, two, wanted
+
+
+def is_block_write(request: Request) -> bool:
+    return request.method == "PUT" and "addressblocks" in request.path
+
+
+def is_reservation_read(request: Request) -> bool:
+    return request.method == "GET" and "overlappingrangeipreservations" in request.path
+
+
+@contextmanager
+def beside(
+    one: KubernetesStore,
+    at: Callable[[Request], bool],
+    two: KubernetesStore,
+    call: Callable[[], list[str]],
+) -> Iterator[Callable[[], list[str]]]:
+    """Begin ``call`` of ``two`` ahead of the first request of ``one`` that is such a one, which goes on when
+    ``two`` has read a reservation and asks for something else. Gives what waits for the outcome."""
+    met, begun = Event(), list[Future[list[str]]]()
+    asked = list[Request]()
+
+    def go_on(request: Request) -> None:
+        if any(is_reservation_read(earlier) for earlier in asked):
+            met.set()
+        asked.append(request)
+
+    def begin(request: Request) -> None:
+        if at(request) and not begun:
+            begun.append(other.submit(call))
+            assert met.wait(SOON)
+
+    with ThreadPoolExecutor(1) as other, recorded(one, begin), recorded(two, go_on):
+        yield lambda: begun[0].result(SOON)
 
 
 class AdoptionContract:
@@ -256,6 +310,58 @@ class AdoptionContract:
         add(two, wanted, pod(2))
         add(one, wanted, pod(3))
         assert cluster.reservations() == {f"10.0.0.{n}": f"default/pod-{n}" for n in (1, 2, 3)}
+
+    def test_an_address_that_two_nodes_choose_at_once_keeps_its_reservation(self, cluster: Cluster) -> None:
+        """The second meets the first one's reservation, before the first one's record."""
+        one, two, wanted = two_that_know_the_block(cluster)
+        with beside(one, is_block_write, two, lambda: add(two, wanted, pod(3))) as second:
+            assert add(one, wanted, pod(2)) == ["10.0.0.3"]
+            assert second() == ["10.0.0.4"]
+        assert cluster.reservations() == dict(allocations(one))
+        assert all(record.container_id for record in records(one))
+
+    def test_a_reservation_whose_maker_was_very_slow_is_made_again_by_it(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.0)
+        one, two, wanted = two_that_know_the_block(cluster)
+        second: list[str] = []
+
+        def meanwhile(request: Request) -> None:
+            if is_block_write(request) and not second:
+                second.extend(add(two, wanted, pod(3)))
+
+        with recorded(one, meanwhile):
+            assert add(one, wanted, pod(2)) == ["10.0.0.3"]
+        assert second == ["10.0.0.4"]
+        assert cluster.reservations() == dict(allocations(one))
+        assert all(record.container_id for record in records(one))
+
+    def test_an_address_whose_reservation_a_death_left_is_passed_over_after_a_while(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+
+        def die(request: Request) -> None:
+            if request.method != "POST":
+                raise Killed
+
+        with recorded(one, die), pytest.raises(Killed):
+            add(one, wanted, pod(2))
+        monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.2)
+        assert add(two, wanted, pod(3)) == ["10.0.0.4"]
+        assert ("10.0.0.3", "default/pod-2") in allocations(two)
+        assert add(two, wanted, pod(2)) == ["10.0.0.3"]
+        assert cluster.reservations() == dict(allocations(two))
+
+    def test_an_address_that_is_being_freed_is_not_put_back(self, cluster: Cluster) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+        add(two, wanted, pod(3))
+        with beside(one, is_reservation_read, two, lambda: add(two, wanted, pod(4))) as second:
+            assert delete(one, wanted, pod(1)) == ["10.0.0.2"]
+            assert second() == ["10.0.0.2"]
+        assert cluster.reservations() == dict(allocations(one))
+        assert ("10.0.0.2", "default/pod-4") in allocations(one)
 
     # -------------------------------------------------------- whole clusters
 

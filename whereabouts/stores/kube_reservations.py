@@ -1,13 +1,14 @@
 """Sharing ranges with nodes that still run the Go plugin: a reservation for each address that we use.
 
 It is made before the address is written into its block and deleted after it was freed there, so that neither
-side gives what the other one has. A reservation of the Go plugin is honoured: its holder is recorded.
+side gives what the other one has. A reservation of the Go plugin is honoured: its holder is recorded. One
+that we made for another pod is that of an ADD or DEL on its way, and is waited for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from time import time
+from time import monotonic, time
 
 from whereabouts.addresses import Address
 from whereabouts.block import Block, BlockKey
@@ -18,12 +19,26 @@ from whereabouts.store import Conflict, Unsettled
 from whereabouts.stores.kube_objects import GROUP, RESERVATIONS
 from whereabouts.stores.kube_resources import Resources
 from whereabouts.stores.kube_upstream import holder_of, reservation, reservation_name, same_holder
+from whereabouts.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 OURS = {f"{GROUP}/made-for": "blocks"}
 """Labels of reservations that we have made."""
+ON_THE_WAY_SECONDS = 5.0
+"""How long a reservation of ours whose address no block shows is taken for that of a call on its way.
+
+After that it was left by one that died, or is very slow: then its holder is recorded, which keeps the address
+from everybody until an audit.
+"""
+MAX_MET = 256
+"""Blocks for which it is remembered what was in the way."""
 
 Given = tuple[int, Owner]
 """An offset in a block, and who it is for."""
+Met = tuple[str, float]
+"""The UID of a reservation of ours that was in the way, and since when, on the monotonic clock."""
 
 
 class Reservations:
@@ -32,33 +47,37 @@ class Reservations:
     def __init__(self, resources: Resources) -> None:
         """Reservations in the namespace of ``resources``."""
         self._resources = resources
+        self._met: dict[BlockKey, Met] = {}
+        """What the last write of a block was given up for."""
 
     def reserve(
         self, key: BlockKey, given: Sequence[Given], deadline: Deadline
     ) -> tuple[list[str], list[Given]]:
         """Reserve addresses of a block: the names of the reservations that were made, and what others hold.
 
-        Where it fails, what it made is deleted.
+        Raises Conflict where a call on its way has one of them: the block will say more. Where it fails, what
+        it made is deleted.
         """
         made: list[str] = []
         foreign: list[Given] = []
+        met = self._met.pop(key, None) if given else None
         try:
             for offset, owner in given:
                 name = reservation_name(key.space.network_name, key.address(offset))
                 if name is None:
                     continue  # the Go plugin cannot reserve it either, nor give it
-                holder = self._reserve(name, owner, made, deadline)
-                if holder is not None and not (
-                    holder.pod_ref == owner.pod_ref and same_holder(holder, owner)
-                ):
+                holder = self._reserve(key, name, owner, made, met, deadline)
+                if holder is not None:
                     foreign.append((offset, holder))
         except BaseException:
             self.drop(made, deadline)
             raise
         return made, foreign
 
-    def _reserve(self, name: str, owner: Owner, made: list[str], deadline: Deadline) -> Owner | None:
-        """Who has the reservation; None where it was made for ``owner`` just now."""
+    def _reserve(
+        self, key: BlockKey, name: str, owner: Owner, made: list[str], met: Met | None, deadline: Deadline
+    ) -> Owner | None:
+        """Who else has the reservation; None where ``owner`` has it, or it was made just now."""
         while True:
             try:
                 self._resources.create(RESERVATIONS, reservation(name, owner, OURS), deadline)
@@ -67,7 +86,23 @@ class Reservations:
             except (Conflict, Unsettled):
                 content = self._resources.get(RESERVATIONS, name, deadline)
             if content is not None:
-                return holder_of(content, owner.range, int(time()))
+                holder = holder_of(content, owner.range, int(time()))
+                if holder.pod_ref == owner.pod_ref and same_holder(holder, owner):
+                    return None
+                self._wait_if_on_the_way(key, content["metadata"], met)
+                return holder
+
+    def _wait_if_on_the_way(self, key: BlockKey, metadata: Any, met: Met | None) -> None:
+        """Raise Conflict if a reservation is one of ours that this block's calls did not meet for long."""
+        if not OURS.items() <= (metadata.get("labels") or {}).items():
+            return
+        now, uid = monotonic(), metadata["uid"]
+        since = met[1] if met is not None and met[0] == uid else now
+        if now - since < ON_THE_WAY_SECONDS:
+            if len(self._met) >= MAX_MET:
+                self._met.clear()  # they are waited for anew
+            self._met[key] = uid, since
+            raise Conflict(f"reservation {metadata['name']} is being made or deleted by another call")
 
     def drop(self, names: Sequence[str], deadline: Deadline) -> None:
         """Delete reservations that were made for nothing. What cannot be deleted waits for a repair."""
@@ -101,16 +136,21 @@ class Reservations:
 
 
 def given_and_freed(before: Block, after: Block) -> tuple[list[Given], list[Given]]:
-    """The offsets that get another pod by a write, and those that lose theirs."""
+    """The offsets that get another pod by a write, and those that lose theirs.
+
+    A record without a container ID was made for a reservation of somebody else, who may have deleted that
+    since: the pod that takes it over is given the address like any other.
+    """
+    changes = after.changes_since(before)
     given = [
-        (offset, owner)
-        for offset, owner in after
-        if (was := before.owner(offset)) is None or was.pod_ref != owner.pod_ref
+        (offset, now)
+        for offset, was, now in changes
+        if now is not None and (was is None or was.pod_ref != now.pod_ref or not was.container_id)
     ]
     freed = [
-        (offset, owner)
-        for offset, owner in before
-        if (now := after.owner(offset)) is None or now.pod_ref != owner.pod_ref
+        (offset, was)
+        for offset, was, now in changes
+        if was is not None and (now is None or now.pod_ref != was.pod_ref)
     ]
     return given, freed
 
