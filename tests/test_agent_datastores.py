@@ -1,12 +1,15 @@
 """The agent keeps datastores open, but not without end."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
 
+from whereabouts.agent import datastores
 from whereabouts.agent.datastores import MOST, Datastores
 from whereabouts.agent.framing import Request
 from whereabouts.agent.host import AgentHost
@@ -16,7 +19,8 @@ from whereabouts.cni.errors import WHEREABOUTS
 from whereabouts.config import ConfigError, load
 from whereabouts.config.host_files import HostFiles
 from whereabouts.config.values import Config
-from whereabouts.deadline import Deadline
+from whereabouts.deadline import Deadline, DeadlineExceeded
+from whereabouts.store import Store
 
 from .api_double import api_double
 from .live_cluster import Cluster
@@ -54,6 +58,42 @@ def test_the_least_used_datastore_makes_room_but_never_one_in_use(tmp_path: Path
                 pass
             assert len(stores._open) <= MOST
         assert add(in_use, demand("10.0.0.0/24"), pod(1)) == ["10.0.0.1"]
+    stores.close()
+
+
+def test_a_call_waits_for_another_that_opens_the_datastore_no_longer_than_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = Datastores(Metrics())
+    config = config_of(tmp_path / "w.db")
+    opening, may_go_on = Event(), Event()
+    opened: Callable[[Config, Deadline], Store] = datastores.open_store  # type: ignore[attr-defined]
+
+    def slowly(config: Config, deadline: Deadline) -> Store:
+        opening.set()
+        assert may_go_on.wait(SOON)
+        return opened(config, deadline)
+
+    def use(seconds: float) -> None:
+        with stores.use(config, Deadline(seconds)):
+            pass
+
+    monkeypatch.setattr(datastores, "open_store", slowly)
+    first = Thread(target=use, args=(SOON,), daemon=True)
+    first.start()
+    assert opening.wait(SOON)
+    second_ended = Event()
+
+    def second() -> None:
+        with pytest.raises(DeadlineExceeded, match="another call is opening"):
+            use(0.1)
+        second_ended.set()
+
+    Thread(target=second, daemon=True).start()
+    assert second_ended.wait(SOON)
+    may_go_on.set()
+    first.join(SOON)
+    use(SOON)
     stores.close()
 
 

@@ -6,13 +6,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import pytest
 
 import whereabouts
-from whereabouts.deadline import Deadline
-from whereabouts.stores.kube_access import AccessError, from_kubeconfig
+from whereabouts.config import load
+from whereabouts.config.host_files import HostFiles
+from whereabouts.config.values import Config
+from whereabouts.deadline import Deadline, DeadlineExceeded
+from whereabouts.store import Unavailable
+from whereabouts.stores import kube_access
+from whereabouts.stores.kube_access import Access, AccessError, from_kubeconfig, read_by
 from whereabouts.stores.kubernetes import KubernetesStore
+from whereabouts.stores.opening import open_store
 
 from .api_double import ApiDouble, api_double
 from .api_server import kubeconfig
@@ -53,21 +61,16 @@ def test_a_process_loads_neither_the_client_library_nor_another_http_client(
     assert heavy.isdisjoint(run.stdout.split())
 
 
-def test_a_program_that_hands_out_tokens_is_run_again_when_its_token_is_refused(
-    server: ApiDouble, tmp_path: Path
-) -> None:
-    pytest.importorskip("kubernetes")
-    server.token = "one"
-    token = tmp_path / "token"
-    token.write_text("one")
-    program = tmp_path / "program"
+def running_program(server: ApiDouble, folder: Path, sets_token: str) -> str:
+    """A kubeconfig with a program that hands out what the Python text sets ``token`` to."""
+    program = folder / "program"
     program.write_text(
-        f"#!{sys.executable}\nimport json\n"
+        f"#!{sys.executable}\nimport json, os, time\n{sets_token}\n"
         "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential',"
-        f" 'status': {{'token': open({str(token)!r}).read()}}}}))\n"
+        " 'status': {'token': token}}))\n"
     )
     program.chmod(0o755)
-    path = tmp_path / "kubeconfig"
+    path = folder / "kubeconfig"
     content = json.loads(Path(kubeconfig(path, server.server, "ns")).read_text())
     content["users"][0]["user"] = {
         "exec": {
@@ -77,7 +80,105 @@ def test_a_program_that_hands_out_tokens_is_run_again_when_its_token_is_refused(
         }
     }
     path.write_text(json.dumps(content))
-    with closing(KubernetesStore(from_kubeconfig(str(path)))) as store:
+    return str(path)
+
+
+def config_of(path: str) -> Config:
+    ipam = {"type": "whereabouts", "range": "10.0.0.0/24", "kubernetes": {"kubeconfig": path}}
+    return load({"ipam": ipam}, network="n", container_id="c", files=HostFiles())
+
+
+class Slow:
+    """A source that answers when it is let."""
+
+    def __init__(self, server: ApiDouble) -> None:
+        self.access = Access(server.server, "ns", authorization="Bearer one")
+        self.begun = 0
+        self.may_answer = Event()
+
+    def __call__(self) -> Access:
+        self.begun += 1
+        assert self.may_answer.wait(SOON)
+        return self.access
+
+
+def test_a_program_that_hangs_holds_up_no_call_and_is_not_run_a_second_time(
+    server: ApiDouble, tmp_path: Path
+) -> None:
+    pytest.importorskip("kubernetes")
+    server.token = "one"
+    go_on, runs = tmp_path / "go-on", tmp_path / "runs"
+    path = running_program(
+        server,
+        tmp_path,
+        f"print('run', file=open({str(runs)!r}, 'a'))\n"
+        f"until = time.monotonic() + {SOON}\n"
+        f"while not os.path.exists({str(go_on)!r}) and time.monotonic() < until: time.sleep(0.02)\n"
+        "token = 'one'",
+    )
+    config = config_of(path)
+    with pytest.raises(DeadlineExceeded, match="does the program that hands them out hang"):
+        open_store(config, Deadline(0.1))
+    until = Deadline(SOON)
+    while not runs.exists():
+        sleep(0.02)
+        until.remaining("the program")
+    with pytest.raises(DeadlineExceeded):
+        open_store(config, Deadline(0.1))
+    assert runs.read_text() == "run\n"
+    go_on.touch()
+    with closing(open_store(config, Deadline(SOON))) as store:
+        assert store.read_block(KEY, Deadline(SOON)) is None
+
+
+def test_credentials_that_cannot_be_renewed_in_time_fail_the_call_and_the_next_has_them(
+    server: ApiDouble,
+) -> None:
+    server.token = "one"
+    source = Slow(server)
+    source.may_answer.set()
+    with closing(KubernetesStore(source)) as store:
+        assert store.read_block(KEY, Deadline(SOON)) is None
+        source.may_answer.clear()
+        server.token = "two"
+        for _ in range(3):
+            with pytest.raises(DeadlineExceeded, match="credentials for the API server"):
+                store.read_block(KEY, Deadline(0.2))
+        assert source.begun == 2, "one when it was opened, one that all calls waited for"
+        source.access = source.access._replace(authorization="Bearer two")
+        source.may_answer.set()
+        assert store.read_block(KEY, Deadline(SOON)) is None
+
+
+def test_what_goes_wrong_with_credentials_is_told_and_the_next_reading_is_a_new_one(
+    server: ApiDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kubeconfig"
+    source = from_kubeconfig(str(path))
+    with pytest.raises(AccessError, match="cannot be read"):
+        read_by(Deadline(SOON), source)
+    kubeconfig(path, server.server, "ns", "one")
+    assert read_by(Deadline(SOON), source).authorization == "Bearer one"
+
+    def none_left(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(kube_access, "Thread", none_left)
+        with pytest.raises(Unavailable, match="can't start new thread"):
+            read_by(Deadline(SOON), source)
+    assert read_by(Deadline(SOON), source).authorization == "Bearer one"
+
+
+def test_a_program_that_hands_out_tokens_is_run_again_when_its_token_is_refused(
+    server: ApiDouble, tmp_path: Path
+) -> None:
+    pytest.importorskip("kubernetes")
+    server.token = "one"
+    token = tmp_path / "token"
+    token.write_text("one")
+    path = running_program(server, tmp_path, f"token = open({str(token)!r}).read()")
+    with closing(KubernetesStore(from_kubeconfig(path))) as store:
         assert store.read_block(KEY, Deadline(SOON)) is None
         server.token = "two"
         token.write_text("two")

@@ -63,13 +63,17 @@ class _Datastore:
             if kept.file == self._file():
                 return kept
             kept.store.close()  # what is written to a file that was replaced, nobody else will find
-        with self._opening:
+        while not self._opening.acquire(timeout=deadline.remaining("another call is opening the datastore")):
+            pass
+        try:
             if self._shared is not None:
                 return _Connection(self._shared, None)
             store: Store = MeasuredStore(open_store(self.config, deadline), self._metrics)
             if store.concurrent:
                 self._shared = store
             return _Connection(store, self._file())
+        finally:
+            self._opening.release()
 
     def _kept(self) -> _Connection | None:
         """A connection that nobody uses, if there is one."""

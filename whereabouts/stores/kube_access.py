@@ -13,9 +13,12 @@ import ssl
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from importlib import import_module
+from threading import Event, Lock, Thread
 
-from whereabouts.store import StoreError
+from whereabouts.deadline import Deadline
+from whereabouts.store import StoreError, Unavailable
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -63,11 +66,70 @@ class Access(NamedTuple):
 
 
 Source = Callable[[], Access]
-"""Reads credentials as they are now; raises :class:`AccessError`."""
+"""Reads credentials as they are now; raises :class:`AccessError`. It may take as long as a program takes."""
+_readings: dict[Source, _Reading] = {}
+"""What is being read."""
+_readings_lock = Lock()
 
 
+class _Reading:
+    """One reading of a source, for everybody who wants it before it is over."""
+
+    def __init__(self) -> None:
+        self.over = Event()
+        self.access: Access | None = None
+        self.error: Exception | None = None
+
+    def run(self, source: Source) -> None:
+        try:
+            self.access = source()
+        except Exception as error:
+            self.error = error
+        with _readings_lock:
+            del _readings[source]
+        self.over.set()
+
+
+def read_by(deadline: Deadline, source: Source) -> Access:
+    """What a source reads, if it has done so by the deadline; of a source no two readings run at once.
+
+    Raises what the source raises, :class:`~whereabouts.deadline.DeadlineExceeded` and
+    :class:`~whereabouts.store.Unavailable`.
+    """
+    with _readings_lock:
+        reading = _readings.get(source)
+        if reading is None:
+            reading = _Reading()
+            try:
+                Thread(target=reading.run, args=(source,), name="credentials", daemon=True).start()
+            except RuntimeError as error:
+                raise Unavailable(f"the credentials for the API server cannot be read: {error}") from error
+            _readings[source] = reading
+    what = "the credentials for the API server are being read: does the program that hands them out hang?"
+    while not reading.over.wait(deadline.remaining(what)):
+        pass
+    if reading.access is None:
+        assert reading.error is not None  # noqa: S101 - it has ended, in one of two ways
+        raise reading.error
+    return reading.access
+
+
+def beginning_with(access: Access, source: Source) -> Source:
+    """A source that has been read: it gives ``access`` once, and then what ``source`` does."""
+    known = [access]
+
+    def read() -> Access:
+        return known.pop() if known else source()
+
+    return read
+
+
+@lru_cache
 def from_kubeconfig(path: str, context: str = "") -> Source:
-    """The credentials of a kubeconfig's context, by default its current one, read anew each time."""
+    """The credentials of a kubeconfig's context, by default its current one, read anew each time.
+
+    Whoever asks for the same gets the same source, so that a program it runs is not run twice at once.
+    """
 
     def read() -> Access:
         return _Kubeconfig(path, _content(path), context).access()

@@ -30,7 +30,7 @@ from urllib.parse import urlencode, urlsplit
 
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.store import Conflict, StoreError, Unavailable, Unsettled
-from whereabouts.stores.kube_access import Access, Source
+from whereabouts.stores.kube_access import Access, Source, read_by
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class ApiClient:
                 what = self._sentence(request, answer)
                 if answer.status == 401 and not renewed:
                     renewed = True
-                    self._renew()
+                    self._renew(deadline)
                     continue
                 if answer.status not in (401, 429) and answer.status < 500:
                     self._refuse(answer, what, lost and request.writes)
@@ -275,9 +275,9 @@ class ApiClient:
             said = "it does not know this kind: apply the custom resource definitions in deploy/crds"
         return f"the API server answers {answer.status} to {request.method} {request.path}: {said}"
 
-    def _renew(self) -> None:
+    def _renew(self, deadline: Deadline) -> None:
         """Read the credentials anew; connections keep what they were opened with, so drop them."""
-        access = self._source()
+        access = read_by(deadline, self._source)
         with self._lock:
             idle, self._idle = self._idle, []
             self._take(access)

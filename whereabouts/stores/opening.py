@@ -10,14 +10,17 @@ from whereabouts.store import Store
 def open_store(config: Config, deadline: Deadline) -> Store:
     """Open the datastore that a configuration names.
 
-    Raises :class:`~whereabouts.store.StoreError` or :class:`~whereabouts.config.ConfigError`.
+    Raises :class:`~whereabouts.store.StoreError`, :class:`~whereabouts.config.ConfigError` or
+    :class:`~whereabouts.deadline.DeadlineExceeded`.
     """
     if config.datastore == "kubernetes":
-        from whereabouts.stores.kube_access import from_kubeconfig
+        from whereabouts.stores.kube_access import beginning_with, from_kubeconfig, read_by
         from whereabouts.stores.kubernetes import KubernetesStore
 
+        source = from_kubeconfig(config.kubeconfig)
         return KubernetesStore(
-            from_kubeconfig(config.kubeconfig), coexist_with_upstream=config.coexist_with_upstream
+            beginning_with(read_by(deadline, source), source),
+            coexist_with_upstream=config.coexist_with_upstream,
         )
     if config.etcd is not None:
         return _open_etcd(config.etcd)
