@@ -1,7 +1,7 @@
 """The agent keeps datastores open, but not without end."""
 
 import json
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -21,6 +21,8 @@ from whereabouts.config.host_files import HostFiles
 from whereabouts.config.values import Config
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.store import Store
+from whereabouts.stores.opening import open_store
+from whereabouts.stores.sqlite import SqliteStore
 
 from .api_double import api_double
 from .live_cluster import Cluster
@@ -67,12 +69,11 @@ def test_a_call_waits_for_another_that_opens_the_datastore_no_longer_than_it_may
     stores = Datastores(Metrics())
     config = config_of(tmp_path / "w.db")
     opening, may_go_on = Event(), Event()
-    opened: Callable[[Config, Deadline], Store] = datastores.open_store  # type: ignore[attr-defined]
 
     def slowly(config: Config, deadline: Deadline) -> Store:
         opening.set()
         assert may_go_on.wait(SOON)
-        return opened(config, deadline)
+        return open_store(config, deadline)
 
     def use(seconds: float) -> None:
         with stores.use(config, Deadline(seconds)):
@@ -94,6 +95,74 @@ def test_a_call_waits_for_another_that_opens_the_datastore_no_longer_than_it_may
     may_go_on.set()
     first.join(SOON)
     use(SOON)
+    stores.close()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_that_is_replaced_while_it_is_opened_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    path = tmp_path / "w.db"
+    if there:
+        SqliteStore(str(path), Deadline(SOON)).close()
+    times = 0
+
+    def replaced(config: Config, deadline: Deadline) -> Store:
+        nonlocal times
+        times += 1
+        store = open_store(config, deadline)
+        if times == 1:
+            path.rename(tmp_path / "was.db")
+            SqliteStore(str(path), Deadline(SOON)).close()
+        return store
+
+    monkeypatch.setattr(datastores, "open_store", replaced)
+    stores = Datastores(Metrics())
+    with stores.use(config_of(path), Deadline(SOON)) as (store, _):
+        assert add(store, demand("10.0.0.0/24"), pod(1)) == ["10.0.0.1"]
+    stores.close()
+    with closing(SqliteStore(str(path), Deadline(SOON))) as found:
+        assert add(found, demand("10.0.0.0/24"), pod(2)) == ["10.0.0.2"]
+
+
+def test_a_file_that_is_replaced_again_and_again_fails_the_call_at_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.db"
+
+    def removed(config: Config, deadline: Deadline) -> Store:
+        store = open_store(config, deadline)
+        path.unlink()
+        return store
+
+    monkeypatch.setattr(datastores, "open_store", removed)
+    stores = Datastores(Metrics())
+    with (
+        pytest.raises(DeadlineExceeded, match=f"{path} is replaced by others"),
+        stores.use(config_of(path), Deadline(0.1)),
+    ):
+        pass
+    stores.close()
+
+
+def test_a_call_that_outlives_the_agent_does_not_keep_it_from_closing_its_datastores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = Datastores(Metrics())
+    for name in ("first", "second"):
+        with stores.use(config_of(tmp_path / f"{name}.db"), Deadline(SOON)):
+            pass
+    first = next(iter(stores._open.values()))
+    close = first.close
+
+    def closed_while_another_is_opened() -> None:
+        close()
+        with stores.use(config_of(tmp_path / "third.db"), Deadline(SOON)):
+            pass
+
+    monkeypatch.setattr(first, "close", closed_while_another_is_opened)
+    stores.close()
+    assert all(one._idle.empty() for one in list(stores._open.values())[:2])
     stores.close()
 
 

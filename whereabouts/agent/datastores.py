@@ -68,12 +68,22 @@ class _Datastore:
         try:
             if self._shared is not None:
                 return _Connection(self._shared, None)
-            store: Store = MeasuredStore(open_store(self.config, deadline), self._metrics)
-            if store.concurrent:
-                self._shared = store
-            return _Connection(store, self._file())
+            opened = self._open(deadline)
+            if opened.store.concurrent:
+                self._shared = opened.store
+            return opened
         finally:
             self._opening.release()
+
+    def _open(self, deadline: Deadline) -> _Connection:
+        """A new connection. An embedded store's file may be made or replaced meanwhile: then another one."""
+        while True:
+            file = self._file()
+            store = MeasuredStore(open_store(self.config, deadline), self._metrics)
+            if self.config.datastore != "local" or (file is not None and file == self._file()):
+                return _Connection(store, file)
+            store.close()
+            deadline.remaining(f"{self.config.local_path} is replaced by others all the time")
 
     def _kept(self) -> _Connection | None:
         """A connection that nobody uses, if there is one."""
@@ -198,5 +208,7 @@ class Datastores:
 
     def close(self) -> None:
         """Close every connection that is not in use."""
-        for datastore in self._open.values():
+        with self._lock:  # calls that were not over in time may still open others
+            opened = list(self._open.values())
+        for datastore in opened:
             datastore.close()
