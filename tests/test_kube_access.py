@@ -16,15 +16,16 @@ from whereabouts.config import load
 from whereabouts.config.host_files import HostFiles
 from whereabouts.config.values import Config
 from whereabouts.deadline import Deadline, DeadlineExceeded
-from whereabouts.store import Unavailable
+from whereabouts.store import Unavailable, Unsettled
 from whereabouts.stores import kube_access
 from whereabouts.stores.kube_access import Access, AccessError, from_kubeconfig, read_by
 from whereabouts.stores.kubernetes import KubernetesStore
 from whereabouts.stores.opening import open_store
 
 from .api_double import ApiDouble, api_double
+from .api_double_requests import Asked, Fault
 from .api_server import kubeconfig
-from .store_contract import KEY, SOON
+from .store_contract import KEY, SOON, block_with
 
 READ_A_BLOCK = """
 import sys
@@ -168,6 +169,53 @@ def test_what_goes_wrong_with_credentials_is_told_and_the_next_reading_is_a_new_
         with pytest.raises(Unavailable, match="can't start new thread"):
             read_by(Deadline(SOON), source)
     assert read_by(Deadline(SOON), source).authorization == "Bearer one"
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [
+        ("token: 'SECRET", "line 3, column 1"),
+        ("token: *SECRET", "line 2, column 10"),
+        ("token: \x01SECRET", "ReaderError"),
+        ("token: !!int SECRET", "ValueError"),
+    ],
+)
+def test_a_broken_kubeconfig_is_told_by_line_and_column_and_not_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool, broken: str, where: str
+) -> None:
+    yaml = pytest.importorskip("yaml")
+    if not quick:
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    path = tmp_path / "kubeconfig"
+    path.write_text(f"users:\n- {broken}\n")
+    with pytest.raises(AccessError, match=f"{path} is no YAML: {where}$") as told:
+        from_kubeconfig(str(path))()
+    assert told.value.__suppress_context__
+
+
+def test_credentials_that_cannot_be_read_after_a_lost_answer_leave_the_write_unsettled(
+    server: ApiDouble, tmp_path: Path
+) -> None:
+    path = tmp_path / "kubeconfig"
+    server.token = "one"
+    with closing(KubernetesStore(from_kubeconfig(kubeconfig(path, server.server, "ns", "one")))) as store:
+
+        def done_and_then_gone(_: Asked) -> Fault | None:
+            server.fault = refused
+            return Fault(500, after=True)
+
+        def refused(_: Asked) -> Fault | None:
+            path.unlink()
+            return Fault(401)
+
+        server.fault = done_and_then_gone
+        with pytest.raises(Unsettled, match="cannot be read"):
+            store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+        server.fault = lambda _: None
+        stored = store.read_block(KEY, Deadline(SOON), fresh=True)
+        assert stored is not None
+        assert stored.trusted() == block_with(KEY, 1)
 
 
 def test_a_program_that_hands_out_tokens_is_run_again_when_its_token_is_refused(

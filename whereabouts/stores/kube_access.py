@@ -286,8 +286,11 @@ def _yaml(path: str, text: str) -> Any:
         ) from error
     try:
         return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise AccessError(f"kubeconfig {path} is no YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        # Not the error's own words: they may quote the file, and with it a token.
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else type(error).__name__
+        raise AccessError(f"kubeconfig {path} is no YAML: {where}") from None
 
 
 def _by_library(path: str, context: str, access: Access) -> Access:

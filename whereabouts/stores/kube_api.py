@@ -30,7 +30,7 @@ from urllib.parse import urlencode, urlsplit
 
 from whereabouts.deadline import Deadline, DeadlineExceeded
 from whereabouts.store import Conflict, StoreError, Unavailable, Unsettled
-from whereabouts.stores.kube_access import Access, Source, read_by
+from whereabouts.stores.kube_access import Access, AccessError, Source, read_by
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class ApiClient:
                 what = str(error)
             except _Lost as error:
                 what, lost = str(error), True
-            except DeadlineExceeded as error:
+            except (AccessError, Unavailable, DeadlineExceeded) as error:
                 if lost and request.writes:
                     raise Unsettled(str(error)) from error
                 raise
