@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib.metadata import version
+from pathlib import Path
 
 from bench.peers import present
 from tests.suites import find_program
@@ -29,9 +31,14 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, _number(_said(program, "--version"))
     for peer in present():
         version_told = _said(peer.program).partition("version ")[2].removeprefix("unknown")
-        yield peer.name, version_told or "tells no version"
+        yield peer.name, version_told or f"SHA-256 {_digest(peer.program)}"
     for name in PACKAGES:
         yield name, version(name)
+
+
+def _digest(program: str) -> str:
+    """So much of it that nobody takes another program for this one."""
+    return sha256(Path(program).read_bytes()).hexdigest()[:12]
 
 
 def _said(program: str, *arguments: str) -> str:

@@ -4,7 +4,8 @@
     The name of what is measured, and how much memory or text it took. Those of a group are compared with the
     one whose entry is ``whereabouts``.
 ``beside``
-    Names and medians, in seconds, of what took turns with it: floors and peers.
+    Of what took turns with it, floors and peers: names, and of each the median in seconds and how many
+    rounds that is of, as :func:`turns` makes it of these; of an older run the median alone.
 ``failed``
     Names and reasons of those that could not.
 ``figures``
@@ -19,6 +20,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 BASE = "whereabouts"
@@ -74,6 +76,21 @@ class Curve(NamedTuple):
             yield [number(x), *(number(pairs[x]) if x in pairs else "" for pairs in points.values())]
 
 
+class Turns(NamedTuple):
+    """What one that took turns took."""
+
+    median: float
+    rounds: int | None
+    """None: the run does not tell."""
+
+    def words(self, own: float) -> str:
+        """Its median in ms; in brackets how often that fits into the own one, and its rounds."""
+        if not self.median:
+            return "0"
+        rounds = "" if self.rounds is None else f"; {self.rounds}"
+        return f"{number(self.median * 1e3)} ({number(own / self.median)}{rounds})"
+
+
 class Measured(NamedTuple):
     """One benchmark, with times in seconds."""
 
@@ -110,9 +127,12 @@ class Measured(NamedTuple):
         return entry
 
     @property
-    def beside(self) -> Mapping[str, float]:
-        beside: Mapping[str, float] = self.extra.get("beside", {})
-        return beside
+    def beside(self) -> Mapping[str, Turns]:
+        found: Mapping[str, Any] = self.extra.get("beside", {})
+        return {
+            name: Turns(*told) if isinstance(told, list) else Turns(told, None)
+            for name, told in found.items()
+        }
 
     @property
     def failed(self) -> Mapping[str, str]:
@@ -128,7 +148,8 @@ class Measured(NamedTuple):
         """A figure, or the ratio of the own median to that of one beside."""
         if figure in self.figures:
             return self.figures[figure]
-        return self.median / self.beside[figure] if self.beside.get(figure) else None
+        other = self.beside.get(figure)
+        return self.median / other.median if other and other.median else None
 
     def bars(self) -> Iterator[Bar]:
         for bar in self.extra.get("bar", ()):
@@ -137,6 +158,11 @@ class Measured(NamedTuple):
             figure = bar["figure"]
             named = f"median, {figure} = 1" if figure in self.beside.keys() - self.figures.keys() else figure
             yield Bar(self.words, named, limit, least, self.value(figure))
+
+
+def turns(seconds: Sequence[float]) -> list[float]:
+    """What ``beside`` has of one that took so many seconds, turn by turn."""
+    return [median(seconds), len(seconds)]
 
 
 def measured(benchmark: Mapping[str, Any]) -> Measured:

@@ -7,7 +7,10 @@ from bench.measured import BASE, Bar, Measured, curves, groups, number, ratio
 
 def summary(of: Sequence[Measured]) -> Iterator[tuple[str, list[str]]]:
     """Headings and their lines."""
-    yield "medians in ms of what took turns, and the ratio of the first to each other", list(_beside(of))
+    yield (
+        "medians in ms of what took turns; in brackets the ratio of the first to each other, and its rounds",
+        list(_beside(of)),
+    )
     yield "figures", list(_figures(of))
     yield f"ratios: time (and bytes) of each, {BASE} = 1", list(_ratios(of))
     yield "curves", list(_curves(of))
@@ -29,10 +32,7 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _beside(of: Iterable[Measured]) -> Iterator[str]:
     for one in of:
-        others = [
-            f"{name} {number(seconds * 1e3)} ({number(one.median / seconds)})"
-            for name, seconds in one.beside.items()
-        ]
+        others = [f"{name} {turns.words(one.median)}" for name, turns in one.beside.items()]
         others += [f"{name} failed: {reason}" for name, reason in one.failed.items()]
         if others:
             yield f"{one.words} {number(one.median * 1e3)}  {'  '.join(others)}"

@@ -36,12 +36,12 @@ def curve(name: str, series: dict[str, Any]) -> dict[str, Any]:
 
 RUN: dict[str, Any] = {
     "datetime": "2026-01-02T03:04:05+00:00",
-    "commit_info": {"id": "0123456789abcdef"},
+    "commit_info": {"id": "0123456789abcdef", "dirty": True},
     "machine_info": {"cpu": {"count": 2, "brand_raw": "Some CPU"}, "versions": {"etcd": "3.5.1"}},
     "left_out": ["no Go plugin: name it by WHEREABOUTS_BENCH_GO"],
     "seconds": {"bench/test_bench_things.py": 90.0},
     "benchmarks": [
-        benchmark("test_bench_things.py::test_one", beside={"floor": 0.001, "host-local": 0.008}),
+        benchmark("test_bench_things.py::test_one", beside={"floor": [0.001, 9], "host-local": [0.008, 3]}),
         benchmark("test_bench_things.py::test_many[3-a]", figures={"MiB": 12.345, "requests": 3.0}),
         benchmark(
             "test_bench_things.py::test_promises",
@@ -64,6 +64,7 @@ CAMPAIGN: list[dict[str, Any]] = [
     {
         "world": "etcd",
         "seed": 7,
+        "date": "2026-01-02T03:04:05+00:00",
         "minutes": 20.5,
         "calls": 1234,
         "adds": 600,
@@ -126,8 +127,8 @@ def test_each_table_of_figures_has_the_command_that_measures_it(report: Callable
 
 def test_medians_stand_beside_what_took_turns_with_ratios(report: Callable[..., str]) -> None:
     page = report(without_curves())
-    assert "|  | median, ms | floor | host-local |" in page
-    assert "| one | 2 | 1 (2) | 8 (0.250) |" in page
+    assert "|  | median, ms | rounds | floor | host-local |" in page
+    assert "| one | 2 | 7 | 1 (2; 9) | 8 (0.250; 3) |" in page
 
 
 def test_entries_of_a_group_are_told_as_multiples_with_their_bytes(report: Callable[..., str]) -> None:
@@ -167,7 +168,12 @@ def test_absent_peers_and_modules_without_a_result_are_told(
 
 def test_the_machine_is_told(report: Callable[..., str]) -> None:
     page = report(without_curves())
-    for row in ("processors | 2 x Some CPU", "etcd | 3.5.1", "commit | 0123456789ab", "date | 2026-01-02"):
+    for row in (
+        "processors | 2 x Some CPU",
+        "etcd | 3.5.1",
+        "commit | 0123456789ab and changes",
+        "date | 2026-01-02",
+    ):
         assert f"| {row} |" in page
     assert "| it took | 1.50 minutes |" in page
 
@@ -190,6 +196,7 @@ def test_a_campaign_is_told_with_its_faults_and_how_to_repeat_it(
     assert "In 20.5 minutes of all worlds together: **no violations**." in page
     assert "| etcd, seed 7 | 20.5 | 1,234 | 600 | 11.2 | 30 | 0 |" in page
     assert "cut the network 4, kill a member 9" in page
+    assert "It ended at 2026-01-02T03:04:05+00:00; the commit was unknown." in page
     assert "$ make faults WORLD=etcd SEED=7 MINUTES=20.5" in page
 
 
@@ -308,4 +315,4 @@ def test_the_terminal_has_curves_and_promises() -> None:
         "  things at once     a  b",
         "  1                 10  5",
     ]
-    assert any("one 2  floor 1 (2)" in line for line in next(iter(told.values())))
+    assert any("one 2  floor 1 (2; 9)" in line for line in next(iter(told.values())))

@@ -20,6 +20,8 @@ NO_FAULTS = f"{FAULTS}\n\nIt was not run for this page."
 FUZZERS = """## The fuzzers
 
 Inputs are made up and changed, by what they reach in the program, in search of one that breaks a promise."""
+UNKNOWN = "unknown"
+"""What older records do not tell."""
 COLUMNS = {
     "minutes": "minutes",
     "calls": "calls",
@@ -66,7 +68,8 @@ def _one(one: Mapping[str, Any]) -> str:
     strikes = ", ".join(f"{name} {times}" for name, times in sorted(one.get("faults", {}).items()))
     run = f"make faults WORLD={one['world']} SEED={one['seed']} MINUTES={one.get('minutes', 60):g}"
     done = f"What was done to the world *{one['world']}*, and how often: {strikes or 'nothing'}."
-    return f"{done}\n\n{command(run)}"
+    when = f"It ended at {one.get('date', UNKNOWN)}; the commit was {one.get('commit', UNKNOWN)}."
+    return f"{done} {when}\n\n{command(run)}"
 
 
 def _results(folder: Path) -> Iterator[dict[str, Any]]:

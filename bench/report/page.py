@@ -16,7 +16,8 @@ INTRODUCTION = """# Results
 `make bench-report` writes this page. It is of one run on one machine, and each figure stands above the
 command that measures it; `make bench` prints what takes less than ten minutes of it. The servers, the
 plugin and what it is compared with shared the processors. So **ratios count, milliseconds do not**, and
-what is compared took turns.
+what is compared took turns. etcd and SQLite sync a
+disk, but the API server's own etcd has its records in memory and syncs nothing.
 
 - A *floor* is what a call cannot be faster than: an empty process, an fsync, one bare transaction or one bare
   conditional write (*bare PUT*) of as many bytes by the same client.
@@ -27,8 +28,8 @@ what is compared took turns.
 - A *promise* is a number that has to hold on any machine: a ratio, or a time with much room.
 - Rows are named by the tests that measured them. Numbers have three digits.
 - Where a table has medians, what took turns stands beside: its median and, in brackets, how often that fits
-  into the first one. Where a table compares `whereabouts` with others, it has fastest rounds: the others'
-  as multiples, and in brackets their bytes likewise."""
+  into the first one; behind a semicolon, of how many rounds it is. Where a table compares `whereabouts` with
+  others, it has fastest rounds: the others' as multiples, and in brackets their bytes likewise."""
 
 
 class Page(NamedTuple):

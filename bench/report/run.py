@@ -55,7 +55,7 @@ def _run(content: Mapping[str, Any]) -> Run:
         modules.setdefault(one.module, []).append(one)
     return Run(
         date=content.get("datetime", "")[:10],
-        commit=str(commit.get("id") or "")[:12],
+        commit=str(commit.get("id") or "")[:12] + (" and changes" if commit.get("dirty") else ""),
         machine=machine,
         versions=machine.get("versions", {}),
         left_out=content.get("left_out", []),

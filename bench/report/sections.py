@@ -69,21 +69,14 @@ def _of_groups(found: Mapping[str, Mapping[str, Measured]]) -> str:
 
 def _beside(timed: Sequence[Measured], beside: Sequence[str]) -> str:
     """Medians: the own one, and what took turns. Much beside few gets a row each, else a column."""
-    if not beside:
-        rows = [[one.words, number(one.median * 1e3), str(one.rounds)] for one in timed]
-        return table(["", "median, ms", "rounds"], rows)
-    lines = [["", "median, ms", *beside]]
+    lines = [["", "median, ms", "rounds", *beside]]
     for one in timed:
-        turns = (_turn(one.beside[name], one.median) for name in beside)
-        lines.append([one.words, number(one.median * 1e3), *turns])
+        turns = (one.beside[name].words(one.median) for name in beside)
+        lines.append([one.words, number(one.median * 1e3), str(one.rounds), *turns])
     if len(beside) > max(3, len(timed)):
         lines = [list(column) for column in zip(*lines, strict=True)]
     heading, *rows = lines
     return table(heading, rows)
-
-
-def _turn(seconds: float, own: float) -> str:
-    return f"{number(seconds * 1e3)} ({number(own / seconds)})" if seconds else "0"
 
 
 def _figures(of: Sequence[Measured]) -> Iterator[str]:

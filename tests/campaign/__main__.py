@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=time.time_ns() % 1_000_000, help="of all that is drawn (default: any)")
     add("--world", action="append", choices=WORLDS, help="may be repeated (default: all)")
     add("--fault", action="append", metavar="NAME", help="only these; may be repeated (default: all)")
+    add(
+        "--longest", type=float, default=inf, metavar="SECONDS", help="no fault holds for more (default: any)"
+    )
     add("--json", type=Path, metavar="DIR", help="where each world's result goes, as WORLD.json")
     add(
         "--evidence", type=Path, default=PLACE, metavar="DIR", help="for what is found (default: %(default)s)"
@@ -61,7 +67,7 @@ def _campaign(name: str, chosen: argparse.Namespace, seconds: float) -> dict[str
         rounds = Rounds(world, chosen.seed, _faults(world, chosen.fault))
         found: list[Violation] = []
         while not found and time.monotonic() - begun < seconds:
-            found = rounds.run(seconds if seconds < ROUND_SECONDS[0] else 0.0)
+            found = rounds.run(seconds if seconds < ROUND_SECONDS[0] else 0.0, chosen.longest)
             print(f"{name}: round {rounds.tally.rounds}: {_told(rounds.tally)}", flush=True)
         if found:
             place = chosen.evidence / f"{name}-{chosen.seed}-{rounds.tally.rounds}"
@@ -108,6 +114,8 @@ def _result(name: str, seed: int, seconds: float, tally: Tally, found: Sequence[
     return {
         "world": name,
         "seed": seed,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "minutes": round(seconds / 60, 1),
         "rounds": tally.rounds,
         "loaded_seconds": round(tally.loaded_seconds),
@@ -119,6 +127,16 @@ def _result(name: str, seed: int, seconds: float, tally: Tally, found: Sequence[
         "deadline_seconds": slowest.deadline if slowest else 0.0,
         "violations": len(found),
     }
+
+
+def _commit() -> str:
+    """What is checked out where this file lies."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--match=", "--dirty= and changes"]
+    try:
+        run = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run.stdout.strip()
 
 
 def _summary(result: Mapping[str, Any]) -> str:
