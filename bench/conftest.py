@@ -6,6 +6,7 @@ The ratios of groups are those of the fastest rounds: what else runs on the mach
 never faster. Where rivals took turns, medians are compared.
 """
 
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,9 @@ from bench.datastores import Datastore, datastore
 from bench.measured import Measured, measured
 from bench.tables import summary
 from tests.node_agent import Agent, agent_in_a_directory
+
+# All files of benchmarks lie on the disk where etcd's do (tests.etcd_server.cluster): /tmp may be memory.
+tempfile.tempdir = "/var/tmp"
 
 _left_for_later = pytest.StashKey[int]()
 
@@ -107,6 +111,9 @@ def _left_out(terminalreporter: Any) -> Iterator[str]:
     for (module, reason), count in sorted(skipped.items()):
         yield f"{module} ({count}): {reason}"
     yield from peers.absent()
+    for outcome in ("failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            yield f"{report.nodeid}: {outcome}"
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:

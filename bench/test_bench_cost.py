@@ -16,7 +16,6 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
-from statistics import median
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ from bench.calls import Calls
 from bench.costs import Costs, Watched
 from bench.counting_proxy import counting_proxy
 from bench.floors import BarePut, BareTransaction
+from bench.measured import turns
 from bench.peers import on_api_server
 from bench.pods import Filled
 from bench.server_metrics import cpu_seconds, server_of, servers_of
@@ -111,7 +111,7 @@ def on_kubernetes(stack: ExitStack, agent: Agent) -> World:
 
 
 def on_etcd(stack: ExitStack, agent: Agent) -> World:
-    (server,) = stack.enter_context(cluster())
+    (server,) = stack.enter_context(cluster(on_disk=True))
     proxy = stack.enter_context(counting_proxy(int(server.host.rpartition(":")[2])))
     host = f"127.0.0.1:{proxy.port}"
     return World(
@@ -235,7 +235,7 @@ def measure(benchmark: BenchmarkFixture, world: World, at_once: int, rounds: int
     benchmark.extra_info["figures"] = figures
     benchmark.extra_info["bar"] = [{"figure": "requests an ADD", "at_most": 1.05}]
     if at_once == 1:
-        benchmark.extra_info["beside"] = {floor: median(stretches.floor_seconds)}
+        benchmark.extra_info["beside"] = {floor: turns(stretches.floor_seconds)}
 
 
 def test_calls_one_after_another(benchmark: BenchmarkFixture, world: World) -> None:
