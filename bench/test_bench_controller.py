@@ -34,7 +34,7 @@ class Size(NamedTuple):
     pods: int
 
 
-class Measured(NamedTuple):
+class Found(NamedTuple):
     """One controller."""
 
     audit_seconds: float
@@ -52,7 +52,7 @@ def audited(controller: Controller) -> None:
         time.sleep(max(GLANCE, SELDOM * waited))
 
 
-def measured(size: Size, directory: Path, audit: Callable[[Callable[[], None]], None]) -> Measured:
+def found_of(size: Size, directory: Path, audit: Callable[[Callable[[], None]], None]) -> Found:
     """Start a controller. ``audit`` calls what it is given."""
     directory.mkdir()
     with api_double() as double:
@@ -68,7 +68,7 @@ def measured(size: Size, directory: Path, audit: Callable[[Callable[[], None]], 
             audits = controller.metric(AUDITS) - before[0]
             assert controller.metric("whereabouts_controller_allocations") == size.pods
             assert controller.metric("whereabouts_controller_suspect_addresses") == 0
-            return Measured(seconds / audits, controller.peak_mebibytes())
+            return Found(seconds / audits, controller.peak_mebibytes())
 
 
 def timed(benchmark: BenchmarkFixture) -> Callable[[Callable[[], None]], None]:
@@ -90,8 +90,8 @@ def timed(benchmark: BenchmarkFixture) -> Callable[[Callable[[], None]], None]:
 )
 def test_controller(benchmark: BenchmarkFixture, tmp_path: Path, sizes: Sequence[Size]) -> None:
     *others, largest = sizes
-    points = {size: measured(size, tmp_path / str(size.pods), lambda audit: audit()) for size in others}
-    points[largest] = measured(largest, tmp_path / str(largest.pods), timed(benchmark))
+    points = {size: found_of(size, tmp_path / str(size.pods), lambda audit: audit()) for size in others}
+    points[largest] = found_of(largest, tmp_path / str(largest.pods), timed(benchmark))
     benchmark.extra_info["figures"] = {
         name: number
         for size, one in points.items()
