@@ -41,6 +41,7 @@ from .store_contract import (
 
 OpenStore = Callable[[], KubernetesStore]
 WIDE = demand("10.0.0.0/16")
+FIRST = BlockKey.of(Space(), ip_address("10.0.0.0"))
 
 
 def fill(store: KubernetesStore, *blocks: str, free: int = 0, first: int = 100_000) -> None:
@@ -372,6 +373,33 @@ class KubernetesContract(SeveralStores, StoreContract):
         add(restarted, WIDE, pod(2))  # so it knows one of the two blocks
         assert delete(restarted, both, pod(1)) == ["10.0.0.1", "fd00::1"]
         assert allocations(restarted) == [("10.0.0.2", pod(2).pod_ref)]
+
+    def test_what_others_freed_leaves_the_index_when_the_block_is_read(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        mine, other = stores(2)
+        for n in range(10):
+            add(other, WIDE, pod(n))
+            mine.read_block(FIRST, Deadline(SOON), fresh=True)
+            assert list(mine.blocks_of_pod(pod(n).pod_ref, "net1", Deadline(SOON))) == [FIRST]
+            delete(other, WIDE, pod(n))
+            add(mine, WIDE, pod(100))  # it conflicts, and the block is read anew
+            delete(mine, WIDE, pod(100))
+            assert not mine.blocks_of_pod(pod(n).pod_ref, "net1", Deadline(SOON))
+
+    def test_what_others_freed_leaves_the_index_when_blocks_are_listed(
+        self, stores: Callable[[int], list[KubernetesStore]]
+    ) -> None:
+        mine, other = stores(2)
+        add(other, WIDE, pod(1))
+        fill(other, "10.0.1.0")
+        assert len(list(mine.learn(Deadline(SOON)))) == 2
+        delete(other, WIDE, pod(1))
+        other.resources.delete("addressblocks", "10.0.1.0", Deadline(SOON))
+        assert len(list(mine.learn(Deadline(SOON)))) == 1
+        for gone in (pod(1), pod(100_001)):
+            assert not mine.blocks_of_pod(gone.pod_ref, "net1", Deadline(SOON))
+            assert not mine.blocks_of_attachment(gone.container_id, "net1", Deadline(SOON))
 
     def test_an_answer_that_comes_late_takes_nothing_out_of_the_index(
         self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch

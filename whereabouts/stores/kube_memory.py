@@ -10,13 +10,14 @@ with a higher number than the remembered pool knows of makes that pool forgotten
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from threading import Lock
 from time import monotonic
 
 from whereabouts.block import Block, BlockKey
 from whereabouts.pool import PoolKey
 from whereabouts.store import Revision, StoredBlock, StoredPool
+from whereabouts.stores.kube_index import OwnerIndex, Seen, is_later
 from whereabouts.stores.kube_objects import BlockMarks, pool_name
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
@@ -75,8 +76,7 @@ class Memory:
         self._writing: dict[str, Lock] = {}
         self._forgotten: dict[str, float] = {}
         self._slices: dict[tuple[PoolKey, str], str] = {}
-        self._pods = _Index()
-        self._attachments = _Index()
+        self._owners = OwnerIndex()
         self._indexed_at: float | None = None
 
     # ------------------------------------------------------------------ blocks
@@ -95,18 +95,17 @@ class Memory:
         An answer may come after that to a request that was sent later. What it lacks is not gone: it was
         not there yet.
         """
-        name = known.stored.key.name
+        name, block = known.stored.key.name, known.stored.block
         with self._lock:
             before = self._blocks.get(name)
-            if before is not None and _is_later(before.stored.revision, known.stored.revision):
+            if before is not None and is_later(before.stored.revision, known.stored.revision):
                 return
             self._blocks.pop(name, None)
-            if known.stored.block is not None:
+            if block is not None:
                 self._blocks[name] = known
                 if len(self._blocks) > MAX_BLOCKS:
                     self._blocks.popitem(last=False)
-                old = before.stored.block if before else None
-                self._index(old or Block(known.stored.key, {}), known.stored.block)
+                self._owners.see(block, known.stored.revision, before.stored if before else None)
             self._compare(known.marks)
 
     def forget_block(self, name: str) -> None:
@@ -191,7 +190,7 @@ class Memory:
     def blocks_of_pod(self, pod_ref: str, ifname: str) -> Collection[BlockKey]:
         """Blocks in which this process knows records of the pod's interface."""
         with self._lock:
-            return self._pods.get((pod_ref, ifname))
+            return self._owners.blocks_of(pod_ref, ifname)
 
     def blocks_of_attachment(self, container_id: str, ifname: str) -> Collection[BlockKey] | None:
         """Blocks with records of the attachment; None if this has to be looked up in the store.
@@ -206,66 +205,24 @@ class Memory:
             found = {
                 key
                 for name in {ifname, ""}  # a record taken over from the Go plugin may have no interface
-                for key in self._attachments.get((container_id, name))
+                for key in self._owners.blocks_of(container_id, name)
             }
             if not found and monotonic() - self._indexed_at > RELIST_SECONDS:
                 return None
             return sorted(found)
 
-    def remember_owners(self, block: Block) -> None:
+    def seen_blocks(self) -> dict[BlockKey, Seen]:
+        """The blocks that the index has, for :meth:`indexed`."""
+        with self._lock:
+            return self._owners.seen()
+
+    def remember_owners(self, block: Block, revision: Revision) -> None:
         """Take a block into the index."""
         with self._lock:
-            self._index(Block(block.key, {}), block)
+            self._owners.see(block, revision)
 
-    def indexed(self, since: float) -> None:
-        """Every block was taken into the index, from ``since`` on."""
+    def indexed(self, since: float, gone: Mapping[BlockKey, Seen]) -> None:
+        """Every block was taken into the index, from ``since`` on; ``gone`` were in it, and not listed."""
         with self._lock:
+            self._owners.drop(gone)
             self._indexed_at = since
-
-    def _index(self, before: Block, after: Block) -> None:
-        key = after.key
-        changes = after.changes_since(before)
-        gone = [was for _, was, _ in changes if was is not None]
-        come = [now for _, _, now in changes if now is not None]
-        left = {(owner.pod_ref, owner.ifname) for _, owner in after} if gone else set()
-        held = {(owner.container_id, owner.ifname) for _, owner in after} if gone else set()
-        for owner in gone:
-            if (owner.pod_ref, owner.ifname) not in left:
-                self._pods.discard((owner.pod_ref, owner.ifname), key)
-            if (owner.container_id, owner.ifname) not in held:
-                self._attachments.discard((owner.container_id, owner.ifname), key)
-        for owner in come:
-            self._pods.add((owner.pod_ref, owner.ifname), key)
-            self._attachments.add((owner.container_id, owner.ifname), key)
-
-
-def _is_later(one: Revision, other: Revision) -> bool:
-    """Whether a resourceVersion is later than another of the same kind, which Kubernetes lets clients ask."""
-    one, other = str(one), str(other)
-    return one.isdecimal() and other.isdecimal() and int(one) > int(other)
-
-
-class _Index:
-    """Blocks by name. Nearly all names have one block, so those tuples are shared: a set for each of some
-    hundred thousand names would hold up every thread whenever the garbage collector looks at them."""
-
-    def __init__(self) -> None:
-        self._blocks: dict[tuple[str, str], tuple[BlockKey, ...]] = {}
-        self._single: dict[BlockKey, tuple[BlockKey]] = {}
-
-    def get(self, name: tuple[str, str]) -> tuple[BlockKey, ...]:
-        return self._blocks.get(name, ())
-
-    def add(self, name: tuple[str, str], key: BlockKey) -> None:
-        known = self._blocks.get(name)
-        if known is None:
-            self._blocks[name] = self._single.setdefault(key, (key,))
-        elif key not in known:
-            self._blocks[name] = tuple(sorted((*known, key)))
-
-    def discard(self, name: tuple[str, str], key: BlockKey) -> None:
-        left = tuple(other for other in self._blocks.get(name, ()) if other != key)
-        if left:
-            self._blocks[name] = left
-        else:
-            self._blocks.pop(name, None)

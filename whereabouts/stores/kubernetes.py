@@ -228,13 +228,14 @@ class KubernetesStore:
 
     def learn(self, deadline: Deadline) -> Iterator[StoredBlock]:
         """See :class:`~whereabouts.store.Store`; who holds what is kept, for :meth:`blocks_of_attachment`."""
-        since = monotonic()
+        since, gone = monotonic(), self._memory.seen_blocks()
         self._adopt_all(deadline)
         for stored in self.blocks(deadline):
+            gone.pop(stored.key, None)
             if stored.block is not None:
-                self._memory.remember_owners(stored.block)
+                self._memory.remember_owners(stored.block, stored.revision)
             yield stored
-        self._memory.indexed(since)
+        self._memory.indexed(since, gone)
 
     def bitmaps(
         self, space: Space, version: int, first: int, last: int, deadline: Deadline
