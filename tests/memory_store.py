@@ -95,6 +95,9 @@ class MemoryStore:
             raise Conflict(pool.key.name)
         self.stored_pools[pool.key] = StoredPool(int(previous.revision) + 1, pool)
 
+    def hints_hold(self, pool: StoredPool) -> bool:
+        return True
+
     def pools(
         self, deadline: Deadline, network_name: str | None = None, *, hinted: bool = False
     ) -> Collection[StoredPool]:

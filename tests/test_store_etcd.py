@@ -305,6 +305,62 @@ def test_pods_that_were_not_compared_are_not_taken_for_known(store: EtcdStore, o
     assert add(store, wanted, pod(1255, sandbox="b")) == ["10.0.0.7"]
 
 
+def test_adds_that_queue_behind_one_that_an_old_hint_led_get_the_lowest_addresses_too(
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them searched by the hint; only what the first one sends tells that it is gone."""
+    wanted = demand("10.0.0.0/22")
+    first = BlockKey.of(Space(), ip_address("10.0.0.0"))
+    nearly = Block(first, {offset: record_of(offset, wanted) for offset in range(1, 255)})
+    store.write_block(first, None, nearly, Deadline(SOON))
+    assert add(store, wanted, pod(255)) == ["10.0.0.255"]
+    assert add(store, wanted, pod(256)) == ["10.0.1.1"]
+    burst = Burst(store, wanted, monkeypatch)
+    for number in (7, 8, 9):
+        assert delete(other, wanted, pod(number)) == [f"10.0.0.{number}"]
+    burst.start(1000, 1001, 1002)
+    assert sorted(burst.finish().values()) == [["10.0.0.7"], ["10.0.0.8"], ["10.0.0.9"]]
+
+
+def test_hints_of_a_search_hold_as_long_as_none_of_them_is_known_to_be_gone(
+    store: EtcdStore, other: EtcdStore
+) -> None:
+    wanted, base = demand("10.0.0.0/16"), int(ip_address("10.0.0.0"))
+    add(store, wanted, pod(0))
+    pool = store.read_pool(PoolKey("", "10.0.0.0/16"), Deadline(SOON))
+    assert pool is not None
+    hinted = pool.pool.with_exhausted("view", [base])
+    store.write_pool(pool, hinted, Deadline(SOON))
+    led = store.read_pool(hinted.key, Deadline(SOON))
+    assert led is not None
+    assert store.hints_hold(pool)
+    assert store.hints_hold(led)
+    assert not other.hints_hold(led)  # it knows nothing of this pool, and its write would not compare it
+    more = hinted.with_exhausted("view", [base + BLOCK_SIZE])
+    store.write_pool(led, more, Deadline(SOON))
+    assert store.hints_hold(led)
+    now = store.read_pool(hinted.key, Deadline(SOON))
+    assert now is not None
+    store.write_pool(now, more.without_exhausted(base), Deadline(SOON))
+    assert not store.hints_hold(led)
+    assert not store.hints_hold(now)
+    assert store.hints_hold(pool)
+
+
+def test_a_listing_of_pools_drives_none_out_of_memory(
+    store: EtcdStore, other: EtcdStore, requests: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whereabouts.stores.etcd_memory.MAX_POOLS", 2)
+    for number in range(5):
+        add(other, demand(f"10.{number}.0.0/16"), pod(number))
+    wanted = demand("10.0.0.0/16")
+    add(store, wanted, pod(10))
+    assert len(store.pools(Deadline(SOON))) == 5
+    requests.clear()
+    assert add(store, wanted, pod(11)) == ["10.0.0.3"]
+    assert len(requests) == 1
+
+
 def test_a_write_that_rests_on_an_old_pool_is_outdated_and_the_next_one_is_not(
     store: EtcdStore, other: EtcdStore
 ) -> None:

@@ -182,6 +182,12 @@ class Pool:
         """Whether both have the same hints and fronts."""
         return self.exhausted == other.exhausted and self.fronts == other.fronts
 
+    def has_hints_of(self, other: Pool) -> bool:
+        """Whether both are of one space, and each view calls exhausted here what it does in ``other``."""
+        return self.space == other.space and not any(
+            other.exhausted_beyond(self, view) for view in other.exhausted
+        )
+
     def exhausted_beyond(self, other: Pool, view: str) -> list[int]:
         """The first addresses of the blocks that ``view`` calls exhausted here and not in ``other``."""
         hints, others = self.exhausted.get(view), other.exhausted.get(view)

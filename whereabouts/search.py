@@ -92,10 +92,9 @@ class Search:
 
     def ensure_lowest(self) -> None:
         """Raise :class:`Outdated` if the hints of this search are known not to hold any more."""
-        memory = self._store.remembered_hints
-        if memory is None or self._revision is None:
+        if self._revision is None:
             return
-        if not memory.hold(StoredPool(self._revision, self.pool)):
+        if not self._store.hints_hold(StoredPool(self._revision, self.pool)):
             raise Outdated(f"the hints of pool {self.pool.key.name} have changed")
 
     def leads_on(self, pool: Pool, bases: Collection[int]) -> bool:

@@ -100,9 +100,6 @@ class RememberedHints(Protocol):
     calls its block exhausted, and nobody's memory leads past it.
     """
 
-    def hold(self, pool: StoredPool) -> bool:
-        """Whether nothing has been learnt that makes the pool's hints doubtful. Asks nobody."""
-
     def forget(self, key: PoolKey) -> None:
         """Read the pool anew the next time it is asked for."""
 
@@ -163,6 +160,9 @@ class Store(Protocol):
 
     def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
         """The pool, or None if there is none."""
+
+    def hints_hold(self, pool: StoredPool) -> bool:
+        """Whether nothing was learnt, since the pool was read, that makes its hints doubtful. Asks nobody."""
 
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
         """Create the pool; where somebody else was faster, theirs is returned."""

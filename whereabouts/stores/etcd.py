@@ -254,6 +254,17 @@ class EtcdStore:
         (found,) = self._read([messages.read(self._keys.pool(key))], deadline)
         return self._seen_pool(key, found)
 
+    def hints_hold(self, pool: StoredPool) -> bool:
+        """See :class:`~whereabouts.store.Store`: whether :meth:`write_block` would compare hints as good.
+
+        A search that passed over no block but those which the remembered pool still calls exhausted has led
+        to the lowest one. A slice's pool without a revision is not stored, and has no hints.
+        """
+        if not pool.revision:
+            return True
+        known = self._memory.pool(pool.pool.key)
+        return known is not None and (known.revision == pool.revision or known.pool.has_hints_of(pool.pool))
+
     def create_pool(self, pool: Pool, deadline: Deadline) -> StoredPool:
         """See :class:`~whereabouts.store.Store`."""
         reply = self._put_pool(pool, 0, deadline)
@@ -306,7 +317,7 @@ class EtcdStore:
         listed = self._list(beginning, messages.end_of(beginning), deadline)
         stored = [StoredPool(one.mod_revision, values.read_pool(one.key, one.value)) for one in listed]
         for one in stored:
-            self._memory.remember_pool(one.pool.key, one)
+            self._memory.notice_pool(one)
         chosen = [one for one in stored if (one.pool.exhausted if hinted else not one.pool.key.node)]
         return sorted(chosen, key=lambda one: one.pool.key)
 

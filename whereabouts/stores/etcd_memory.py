@@ -76,6 +76,13 @@ class Memory:
                 if len(self._pools) > MAX_POOLS:
                     self._pools.popitem(last=False)
 
+    def notice_pool(self, stored: StoredPool) -> None:
+        """Remember a pool out of a listing, which drives out no pool that is in use."""
+        with self._lock:
+            there = stored.pool.key in self._pools or len(self._pools) < MAX_POOLS
+        if there:
+            self.remember_pool(stored.pool.key, stored)
+
     def pools_of(self, whole: PoolKey, node: str) -> Sequence[StoredPool]:
         """Those of a range and of the node's slice of it that are remembered."""
         keys = (whole, self._slices.get((whole, node)))

@@ -176,8 +176,8 @@ class Memory:
             self._pools.pop(name, None)
             self._forgotten[name] = monotonic()
 
-    def hold(self, pool: StoredPool) -> bool:
-        """See :class:`whereabouts.store.RememberedHints`."""
+    def hints_hold(self, pool: StoredPool) -> bool:
+        """See :meth:`whereabouts.store.Store.hints_hold`."""
         known = self.pool(pool_name(pool.pool.key))
         return known is not None and known.stored.revision == pool.revision
 

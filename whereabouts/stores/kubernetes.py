@@ -275,6 +275,10 @@ class KubernetesStore:
 
     # ------------------------------------------------------------------- pools
 
+    def hints_hold(self, pool: StoredPool) -> bool:
+        """See :class:`~whereabouts.store.Store`."""
+        return self._memory.hints_hold(pool)
+
     def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
         """See :class:`~whereabouts.store.Store`; from memory where it is there.
 

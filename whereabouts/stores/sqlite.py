@@ -240,6 +240,10 @@ class SqliteStore:
 
     # ------------------------------------------------------------------- pools
 
+    def hints_hold(self, pool: StoredPool) -> bool:
+        """See :class:`~whereabouts.store.Store`; nothing is known here but what was read."""
+        return True
+
     def read_pool(self, key: PoolKey, deadline: Deadline) -> StoredPool | None:
         """See :class:`~whereabouts.store.Store`."""
         found = self._pools_where(_OF_POOL, tuple(key), deadline)
