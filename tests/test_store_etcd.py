@@ -627,6 +627,33 @@ def test_a_write_that_is_never_answered_is_unsettled_and_a_read_is_not(
         store.read_block(KEY, Deadline(SOON), fresh=True)
 
 
+@pytest.mark.parametrize(("lost", "raised"), [(0, Unavailable), (1, Unsettled)])
+def test_a_write_for_which_a_certificate_cannot_be_read_any_more_is_unsettled_if_an_answer_was_lost(
+    guarded: EtcdServer,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: int,
+    raised: type[Exception],
+) -> None:
+    """The files are read anew for the connection that the request is sent on again."""
+    mine = guarded_store(guarded, certificates, new_prefix())
+    loss = Loss(mine, monkeypatch)
+    loss.answers_to_lose = lost
+
+    def take_away() -> None:
+        gone = mine.connection._certificates._replace(authority="/nonexistent/ca.pem")
+        monkeypatch.setattr(mine.connection, "_certificates", gone)
+        mine.connection._members.clear()
+
+    if lost:
+        loss.before_answer = take_away
+    else:
+        take_away()
+    with pytest.raises(raised, match=r"etcd_ca_cert_file: /nonexistent/ca\.pem cannot be read: No such file"):
+        mine.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    mine.close()
+
+
 # --------------------------------------------------------------------- keys
 
 

@@ -151,7 +151,10 @@ class Connection:
     def _attempt(self, request: bytes, seconds: float) -> messages.Outcome | Failure:
         """Ask the current member. After a failure that another one may not have, the next is current."""
         seconds = min(seconds, ATTEMPT)
-        index, member = self._member()
+        try:
+            index, member = self._member()
+        except Unavailable as error:
+            return Failure(REFUSED, str(error))
         where, sent, used = self._endpoints[index].target, False, self._token
         try:
             used = self._valid_token(member.authenticate, seconds)
