@@ -5,6 +5,7 @@ It is found as controller-runtime's envtest finds it: in ``$KUBEBUILDER_ASSETS``
 """
 
 import atexit
+import fcntl
 import http.client
 import itertools
 import json
@@ -17,10 +18,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from .etcd_server import LOOPBACK, free_port
 from .suites import find_program
@@ -29,6 +31,9 @@ CRDS = Path(__file__).parents[1] / "deploy" / "crds"
 DEFINITIONS = [*sorted(CRDS.glob("*.yaml")), *sorted((Path(__file__).parent / "crds").glob("*.yaml"))]
 """Of the kinds that this project brings, and of those that it reads."""
 START_SECONDS = 90.0
+PLACE = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp")
+"""A unix socket's path has to be short, and etcd syncs its disk no more than it has to in memory."""
+PREFIX, LOCK = "kas-", "lock"
 ADMIN, PLAIN = "admin-token", "plain-token"
 GROUP = "/apis/whereabouts.cni.cncf.io/v1alpha1"
 
@@ -71,9 +76,9 @@ class ApiServer:
     """A running API server with this project's custom resource definitions."""
 
     def __init__(self) -> None:
-        # A unix socket's path has to be short, and etcd syncs its disk no more than it has to in memory.
-        place = "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"
-        self.folder = Path(tempfile.mkdtemp(prefix="kas-", dir=place))
+        remove_abandoned()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PLACE))
+        self._lock = _locked(self.folder)
         self.port = free_port()
         self.server = f"https://{LOOPBACK}:{self.port}"
         self.authority = str(self.folder / "certs" / "apiserver.crt")
@@ -175,15 +180,13 @@ class ApiServer:
         return [process.pid for process in self._processes.values()]
 
     def stop(self) -> None:
-        for process in reversed(self._processes.values()):
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        """End both at once, since nobody needs their data any more; once is enough, and more does no harm."""
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
 
     def call(
         self,
@@ -232,6 +235,39 @@ def api_server() -> ApiServer:
     server = ApiServer()
     atexit.register(server.stop)
     return server
+
+
+def stop_api_server() -> None:
+    """Stop the server of this run, if there is one."""
+    if api_server.cache_info().currsize:
+        api_server().stop()
+
+
+def remove_abandoned() -> None:
+    """Remove what runs that were killed left behind, their servers too."""
+    for lock in PLACE.glob(f"{PREFIX}*/{LOCK}"):
+        with suppress(OSError), open(lock, "rb") as file:  # a run that goes on holds the lock, or removes it
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for process in _working_in(lock.parent):
+                os.kill(process, signal.SIGKILL)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def _locked(folder: Path) -> BinaryIO:
+    """The folder's lock, which ends with this process; it has its name when it is held."""
+    new = folder / "new"
+    lock = open(new, "wb")  # noqa: SIM115 - for as long as the server runs
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    new.rename(folder / LOCK)
+    return lock
+
+
+def _working_in(folder: Path) -> Iterator[int]:
+    """The processes that have a directory as their working directory."""
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):
+            if link.readlink() == folder:
+                yield int(link.parent.name)
 
 
 def _accepts(path: Path) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.api_server import stop_api_server
 from tests.cluster_servers import double as double
 from tests.cluster_servers import namespace as namespace
 from tests.cluster_servers import server as server
@@ -23,10 +24,35 @@ settings.register_profile(
 settings.register_profile("long", settings.get_profile("default"), max_examples=10_000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+SLOW = (
+    "test_campaign_kubernetes",
+    "test_campaign_etcd",
+    "test_campaign_sqlite",
+    "test_store_kubernetes_server",
+    "test_deploy_access",
+    "test_controller",
+    "test_store_kubernetes",
+    "test_reconcile_schedules",
+    "test_packaging",
+    "test_bitmap_model",
+)
+"""Modules that take a minute or so of the profile ``ci``, the longest first. ``make test`` gives each module
+to one of its processes: one that began such a module last would keep the others waiting."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, suite in SUITES.items():
         config.addinivalue_line("markers", f"{name}: needs {suite.needs}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_sessionfinish() -> None:
+    # Not left to the end of the process: pytest-xdist kills its workers when that takes ten seconds.
+    stop_api_server()
 
 
 @pytest.hookimpl(tryfirst=True)
