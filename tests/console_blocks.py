@@ -33,7 +33,7 @@ MAKE = """#!/bin/sh
 echo "make $*: mark this block needs-checkout"
 exit 1
 """
-SECONDS = 60
+SECONDS = 180
 """How long the commands of a page may take together."""
 
 

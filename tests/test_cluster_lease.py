@@ -204,7 +204,7 @@ def test_keeping_it_tells_when_it_is_had_and_gives_it_back_in_the_end(
 
     stops, threads = [threading.Event(), threading.Event()], []
     for name, stop in zip(("one", "two"), stops, strict=True):
-        lease = Lease(api, NAME, identity=name, duration=1)
+        lease = Lease(api, NAME, identity=name, duration=3)
         threads.append(threading.Thread(target=lease.keep, args=(stop, note(name))))
         threads[-1].start()
         if name == "one":

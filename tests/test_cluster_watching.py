@@ -277,6 +277,7 @@ def test_a_connection_that_has_gone_silent_is_given_up(
         mark(server, namespace, "a", "1")
         while watch.cuts == 0:
             assert follower.quiet()
+            sleep(0.01)
         proxy.serve()
         assert follower.next() == ("modified", "a", "1")
     assert watch.lists == 1
@@ -287,7 +288,7 @@ def test_a_watch_that_waits_for_the_next_event_stops_when_it_is_told(server: Ser
     follower = Follower(watch)
     follower.until_synced()
     while watch._stream is None and follower.quiet():
-        pass
+        sleep(0.01)
     watch.stop()
     assert follower.ended()
     assert list(watch.changes()) == []
@@ -304,7 +305,7 @@ def test_a_watch_of_a_server_that_is_away_stops_when_it_is_told(
     watch = Watch(api, PODS, mark_of)
     follower = Follower(watch)
     while proxy.accepted == 0:
-        pass
+        sleep(0.01)
     watch.stop()
     assert follower.ended()
 
@@ -430,14 +431,14 @@ def test_what_went_while_a_list_began_again_is_told_to_be_deleted(
 def test_a_quiet_watch_may_last_longer_than_an_answer(
     double: ApiDouble, of_double: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube_api, "ATTEMPT", 0.2)
+    monkeypatch.setattr(kube_api, "ATTEMPT", 1.0)
     double.bookmarks = False
     watch = Watch(of_double, PODS, mark_of)
     with following(watch, "ns/") as follower:
         follower.until_synced()
         create_pod(double, "ns", "a")
         assert follower.next() == ("added", "a", "")
-        sleep(0.5)
+        sleep(1.5)
         create_pod(double, "ns", "b")
         assert follower.next() == ("added", "b", "")
     assert watch.cuts == 0
@@ -474,6 +475,7 @@ def test_a_kind_that_is_not_known_yet_is_followed_once_it_is(double: ApiDouble, 
     with following(watch) as follower:
         while watch.cuts < 3:
             assert follower.quiet()
+            sleep(0.01)
         assert watch.snapshot() is None
         double.kinds["nodes"] = kind
         assert follower.next() == Synced(0)
@@ -487,7 +489,7 @@ def test_what_goes_wrong_is_said_once(double: ApiDouble, of_double: ApiClient) -
     watch = Watch(of_double, PODS, mark_of, Log("error", lines.append))
     with following(watch):
         while watch.cuts < 5:
-            pass
+            sleep(0.01)
     (line,) = lines
     assert f"watch of {PODS}: the API server answers 403" in line
 
@@ -513,7 +515,7 @@ def test_bookmarks_keep_a_quiet_watch_from_listing_again(double: ApiDouble, of_d
         for n in range(5):
             create_pod(double, "ns", f"p{n}")
         while watch._revision != str(double.now):
-            pass
+            sleep(0.01)
         double.compact()
         double.cut()
         create_node(double, "n")

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from whereabouts.controller import duties
 from whereabouts.controller.cron import DEFAULT
 from whereabouts.controller.duties import Duties, Settings
 from whereabouts.controller.metrics import Metrics
@@ -24,19 +27,25 @@ A_WHILE = 1.9
 """Seconds in which a pass at every look of the working thread would be three or more."""
 
 
+@pytest.fixture(autouse=True)
+def long_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no slow moment makes a pass of the next rest one of this."""
+    monkeypatch.setattr(duties, "CUT_REST", 60.0)
+
+
 @contextmanager
 def working(double: ApiDouble, namespace: str, folder: Path) -> Iterator[None]:
     """The duties at work."""
     source = from_kubeconfig(kubeconfig(folder / "config", double.server, namespace, ADMIN, double.authority))
     api = ApiClient(source)
     settings = Settings(600.0, namespace, lambda: DEFAULT)
-    duties = Duties(api, KubernetesStore(source), settings, Metrics(), SILENT, lambda: True)
-    duties.work.start()
+    working = Duties(api, KubernetesStore(source), settings, Metrics(), SILENT, lambda: True)
+    working.work.start()
     try:
         yield
     finally:
-        duties.work.stop(SOON)
-        duties.close()
+        working.work.stop(SOON)
+        working.close()
         api.close()
 
 

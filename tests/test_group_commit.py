@@ -121,7 +121,7 @@ def test_a_store_that_fails_fails_the_whole_group_and_keeps_nobody_waiting(burst
 
 
 def test_a_leader_whose_time_is_over_hands_on_to_those_that_have_time(burst: Burst) -> None:
-    burst.start(0, assign(pod(0), [(0, 1)]), seconds=0.3)
+    burst.start(0, assign(pod(0), [(0, 1)]), seconds=1.0)
     for number in range(1, 4):
         burst.start(number, assign(pod(number), [(0, 1)]))
     burst.threads[0].join(SOON)
@@ -133,7 +133,7 @@ def test_a_leader_whose_time_is_over_hands_on_to_those_that_have_time(burst: Bur
 
 def test_one_who_waits_too_long_leaves_and_gets_no_address(burst: Burst) -> None:
     burst.start(0, assign(pod(0), [(0, 1)]))
-    burst.start(1, assign(pod(1), [(0, 1)]), seconds=0.2)
+    burst.start(1, assign(pod(1), [(0, 1)]), seconds=1.0)
     burst.start(2, assign(pod(2), [(0, 1)]))
     burst.threads[1].join(SOON)
     outcomes = burst.finish()

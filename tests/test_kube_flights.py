@@ -90,9 +90,9 @@ def test_who_waits_for_the_answer_of_another_waits_until_the_deadline(asking: As
     first = asking.start()
     asking.wait_until_asked()
     with pytest.raises(DeadlineExceeded, match="is being read for another call"):
-        asking.start(seconds=0.05).result(SOON)
+        asking.start(seconds=0.5).result(SOON)
     with pytest.raises(DeadlineExceeded, match="is being read for another call"):
-        asking.start(after=monotonic(), seconds=0.05).result(SOON)
+        asking.start(after=monotonic(), seconds=0.5).result(SOON)
     asking.gate.set()
     assert first.result(SOON) == 1
     assert asking.flights._flights == {}

@@ -110,7 +110,7 @@ def patient_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def impatient_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    limits = ("-DADD_DEADLINE_MS=400", "-DOTHER_DEADLINE_MS=400", "-DCONNECT_WAIT_MS=50")
+    limits = ("-DADD_DEADLINE_MS=1500", "-DOTHER_DEADLINE_MS=1500", "-DCONNECT_WAIT_MS=200")
     return compile_plugin(tmp_path_factory.mktemp("impatient") / "whereabouts", *limits)
 
 
@@ -129,7 +129,7 @@ def plugin(patient_program: Path, tmp_path: Path) -> Plugin:
 
 @pytest.fixture
 def impatient(impatient_program: Path, tmp_path: Path) -> Plugin:
-    """Waits 50 ms for an agent and 400 ms for an answer."""
+    """Waits 200 ms for an agent and 1.5 s for an answer."""
     return installed(impatient_program, tmp_path)
 
 
