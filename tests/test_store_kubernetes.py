@@ -29,7 +29,7 @@ def open_store(server: ApiDouble, tmp_path: Path) -> Callable[[], KubernetesStor
 @pytest.fixture
 def steps() -> int:
     """How long the histories are that are played through."""
-    return 150
+    return 101
 
 
 class TestKubernetes(KubernetesContract):
