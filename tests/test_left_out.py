@@ -30,11 +30,12 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     return pytester
 
 
+@pytest.mark.parametrize("options", [[], ["-n", "2", "-p", "no:benchmark"]], ids=["alone", "by two workers"])
 def test_suites_and_single_tests_that_were_skipped_are_named_last(
-    inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
     monkeypatch.delenv("HYPOTHESIS_PROFILE", raising=False)
-    run = inner.runpytest_subprocess("--strict-markers")
+    run = inner.runpytest_subprocess("--strict-markers", *options)
     run.assert_outcomes(passed=1, skipped=5)
     assert run.outlines[-3:-1] == [
         "left out: slow (4 tests): it takes minutes; HYPOTHESIS_PROFILE=ci runs it",
