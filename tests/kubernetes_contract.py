@@ -26,6 +26,7 @@ from whereabouts.stores.kube_status import Audited, write_status
 from whereabouts.stores.kubernetes import KubernetesStore
 
 from .api_server import items, resources
+from .faults import Killed
 from .kube_requests import recorded
 from .store_contract import (
     SOON,
@@ -42,6 +43,8 @@ from .store_contract import (
 OpenStore = Callable[[], KubernetesStore]
 WIDE = demand("10.0.0.0/16")
 FIRST = BlockKey.of(Space(), ip_address("10.0.0.0"))
+WIDER = demand("10.0.0.0/20")
+WIDER_BUT_ONE = demand("10.0.0.0/20", excludes=["10.0.1.0/24"])
 
 
 def fill(store: KubernetesStore, *blocks: str, free: int = 0, first: int = 100_000) -> None:
@@ -338,6 +341,45 @@ class KubernetesContract(SeveralStores, StoreContract):
                 assert add(three, wanted, pod(next(number))) == [expected], f"{second} at {at} of {first}"
                 if not reached:
                     break
+
+    @pytest.mark.parametrize("dies", [True, False], ids=["who dies there", "who goes on"])
+    @pytest.mark.parametrize("view", [WIDER, WIDER_BUT_ONE], ids=["hints left", "no hint left"])
+    def test_who_frees_after_somebody_took_the_hint_back_leads_those_who_search_above(
+        self, stores: Callable[[int], list[KubernetesStore]], dies: bool, view: Demand
+    ) -> None:
+        """One node frees an address in an exhausted block, and before each of its requests comes to a stop,
+        for good or not; a second frees one there too; a third remembers the time before."""
+        for at in range(12):
+            one, two, three, reader = stores(4)
+            _empty(one)
+            fill(one, "10.0.0.0", "10.0.1.0", free=1)
+            for number, store in enumerate((one, two, one, two, three)):
+                add(store, WIDER if number < 2 else view, pod(number))
+            owners = {str(address): owner for address, owner in _records(reader)}
+
+            def freeing(store: KubernetesStore, address: str, owners: Any = owners) -> None:
+                free(store, view, owners[address], address)
+
+            def first(store: KubernetesStore, freeing: Callable[..., None] = freeing) -> None:
+                freeing(store, "10.0.0.20")
+
+            def second(
+                stores: Any = (two, three, reader), freeing: Callable[..., None] = freeing, at: int = at
+            ) -> None:
+                two, three, reader = stores
+                freeing(two, "10.0.0.10")
+                lowest = _lowest(view, dict(allocations(reader)))
+                assert add(three, view, pod(10)) == [lowest], f"at {at}"
+                if dies:
+                    raise Killed
+
+            try:
+                reached = _run_inside(one, first, at, second)
+            except Killed:
+                reached = True
+            if not reached:
+                break
+        assert at > 3
 
     @pytest.mark.parametrize("here", [True, False], ids=["in the same process", "on another node"])
     def test_what_is_freed_while_a_search_looks_at_many_blocks_is_given_next(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whereabouts._bitmap import Bitmap
-from whereabouts._codec import encode
+from whereabouts._codec import CodecError, decode, encode
 from whereabouts.block import BLOCK_SIZE
 from whereabouts.pool import Pool, PoolKey
 
@@ -23,6 +23,40 @@ def test_hints_come_back(exhausted: set[int], front: int | None) -> None:
     pool = pool.with_front(VIEW, None if front is None else FIRST + BLOCK_SIZE * front)
     again = Pool.with_hints(KEY, True, pool.hints())
     assert (again.exhausted, again.fronts) == (pool.exhausted, pool.fronts)
+
+
+FRONTS = st.none() | st.integers(0, 255)
+
+
+@given(st.sets(st.integers(0, 255), min_size=2), FRONTS, st.lists(st.integers(0, 255), min_size=1))
+def test_fronts_that_were_left_come_back_and_change_nothing_for_who_does_not_know_of_them(
+    exhausted: set[int], front: int | None, taken_back: list[int]
+) -> None:
+    pool = Pool(KEY, True).with_exhausted(VIEW, [FIRST + BLOCK_SIZE * index for index in exhausted])
+    pool = pool.with_front(VIEW, None if front is None else FIRST + BLOCK_SIZE * front)
+    for index in taken_back:
+        pool = pool.without_exhausted(FIRST + BLOCK_SIZE * index).leaving(pool)
+    again = Pool.with_hints(KEY, True, pool.hints())
+    assert (again.exhausted, again.fronts, again.left) == (pool.exhausted, pool.fronts, pool.left)
+    known = [entry for entry in pool.hints().split() if entry.partition("=")[2]]
+    assert " ".join(known) == Pool(KEY, True, pool.exhausted, pool.fronts).hints()
+    with pytest.raises(CodecError):
+        decode("", 256)
+
+
+def test_the_lowest_fronts_that_were_left_are_kept_until_hints_reach_them() -> None:
+    base = [FIRST + BLOCK_SIZE * index for index in range(12)]
+    pool = Pool(KEY, True).with_exhausted(VIEW, base[:10]).with_front(VIEW, base[10])
+    for index in (9, 8, 6, 4, 2, 7):
+        pool = pool.without_exhausted(base[index]).leaving(pool)
+    assert pool.fronts == {VIEW: base[2]}
+    assert pool.left == {VIEW: [base[4], base[6], base[8], base[9]]}
+    noted = pool.with_exhausted(VIEW, (base[2], base[4], base[6])).with_front(VIEW, base[7]).leaving(pool)
+    assert noted.left == {VIEW: [base[8], base[9]]}
+    full = noted.with_exhausted(VIEW, base[7:11]).with_front(VIEW, base[11]).leaving(noted)
+    assert full.left == {}
+    last = Pool(KEY, True).with_exhausted(VIEW, base[:1]).with_front(VIEW, base[1])
+    assert last.without_exhausted(base[0]).leaving(last).left == {VIEW: [base[1]]}
 
 
 @pytest.mark.parametrize("front", ["256", "-1", "x", "", "1.5", "²", "٣", "9" * 39, "9" * 5000])

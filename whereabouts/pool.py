@@ -6,7 +6,7 @@ change while the range has allocations, and remembers blocks in which a search f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 
 from whereabouts._bitmap import Bitmap
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_VIEWS = 16
 """Views a pool remembers hints for; the oldest gives way."""
+MAX_LEFT = 4
+"""Fronts that a view has left and that are kept: the lowest, from which searches were led away last."""
 
 
 _LONGEST_NUMBER = 39
@@ -71,9 +73,12 @@ class Pool:
 
     Beside its hints a view has a *front*: the first address of the lowest block that its hints leave, which
     is where its searches begin. Bits alone do not tell, since a configuration may leave out whole blocks.
+
+    The fronts that a view has *left* are those above, from which taking back a hint has led its searches
+    away: who remembers the time before searches there still. See :meth:`leaving`.
     """
 
-    __slots__ = ("_first", "_last", "_version", "exhausted", "fronts", "key", "shared")
+    __slots__ = ("_first", "_last", "_version", "exhausted", "fronts", "key", "left", "shared")
 
     def __init__(
         self,
@@ -81,12 +86,14 @@ class Pool:
         shared: bool,
         exhausted: Mapping[str, Bitmap] | None = None,
         fronts: Mapping[str, int] | None = None,
+        left: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """A pool, with the hints of each view, and the fronts of views that have one."""
+        """A pool, with the hints of each view, its front if it has one, and the fronts it has left."""
         self.key = key
         self.shared = shared
         self.exhausted: Mapping[str, Bitmap] = dict(exhausted or {})
         self.fronts: Mapping[str, int] = dict(fronts or {})
+        self.left: Mapping[str, Sequence[int]] = dict(left or {})
         network = ip_network(key.range)
         self._version = network.version
         self._first, self._last = int(network.network_address), int(network.broadcast_address)
@@ -96,30 +103,41 @@ class Pool:
         """The pool with hints as :meth:`hints` wrote them; those that cannot be read are dropped."""
         pool = cls(key, shared)
         exhausted, fronts = {}, {}
+        left: dict[str, list[int]] = {}
         for entry in hints.split():
-            name, _, text = entry.partition("=")
-            view, _, front = name.partition("@")
+            name, separator, text = entry.partition("=")
+            view, _, number = name.partition("@")
             if not (view.isascii() and view.isprintable()):
+                continue
+            front = pool._base(int(number)) if is_decimal(number, _LONGEST_NUMBER) else -1
+            is_front = pool._index(front) is not None
+            if separator and not text:
+                if is_front:
+                    left.setdefault(view, []).append(front)
                 continue
             try:
                 exhausted[view] = decode(text, pool.blocks)
             except CodecError:
                 continue
-            if is_decimal(front, _LONGEST_NUMBER):
-                base = pool._base(int(front))
-                if pool._index(base) is not None:
-                    fronts[view] = base
-        pool.exhausted, pool.fronts = exhausted, fronts
+            if is_front:
+                fronts[view] = front
+        pool.exhausted, pool.fronts, pool.left = exhausted, fronts, left
         return pool
 
     def hints(self) -> str:
-        """The hints as text: ``view@front=bitmap``, the front as a block's number, separated by blanks."""
-        return " ".join(
+        """The hints as text: ``view@front=bitmap``, the front as a block's number, separated by blanks.
+
+        A front that a view has left has no bitmap: ``view@front=``. Releases that do not know of those pass
+        over them, like over anything that they cannot read.
+        """
+        hints = [
             f"{view}@{self._index(self.fronts[view])}={encode(bitmap)}"
             if view in self.fronts
             else f"{view}={encode(bitmap)}"
             for view, bitmap in self.exhausted.items()
-        )
+        ]
+        left = [f"{view}@{self._index(front)}=" for view, fronts in self.left.items() for front in fronts]
+        return " ".join(hints + left)
 
     @property
     def space(self) -> Space:
@@ -177,6 +195,27 @@ class Pool:
         return type(self)(
             self.key, self.shared, left, {view: front for view, front in fronts.items() if view in left}
         )
+
+    def leaving(self, before: Pool) -> Self:
+        """The pool as it follows ``before``, with the fronts that its views have left by then.
+
+        They are those above the view's front that no hint of it has reached: who searches there finds room.
+        """
+        left: dict[str, list[int]] = {}
+        for view in {**before.left, **before.fronts}:
+            hints, front = self.exhausted.get(view), self.fronts.get(view, -1)
+            fronts = {*before.left.get(view, ()), before.fronts.get(view, -1)}
+            above = sorted(
+                one
+                for one in fronts
+                if one > front
+                and ((index := self._index(one)) is not None and not (hints and hints.test(index)))
+            )
+            if above:
+                left[view] = above[:MAX_LEFT]
+        while len(left) > MAX_VIEWS:
+            del left[next(iter(left))]
+        return type(self)(self.key, self.shared, self.exhausted, self.fronts, left)
 
     def hints_as(self, other: Pool) -> bool:
         """Whether both have the same hints and fronts."""

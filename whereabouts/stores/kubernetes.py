@@ -409,11 +409,23 @@ class KubernetesStore:
             raise Conflict(f"pool {name} was written by another thread")
         return known
 
-    def _write_pool(self, previous: StoredPool, pool: Pool, deadline: Deadline, *, number: int = 0) -> int:
-        """Write a pool, and where hints are taken back tell the fronts; the number they were told."""
+    def _write_pool(
+        self,
+        previous: StoredPool,
+        pool: Pool,
+        deadline: Deadline,
+        *,
+        number: int = 0,
+        freed: BlockKey | None = None,
+    ) -> int:
+        """Write a pool, and where hints are taken back tell the fronts; the number they were told.
+
+        ``freed`` is the block in which an address is going to be free.
+        """
         name = objects.pool_name(pool.key)
         known = self._known_as(previous, pool.key)
-        fronts = _fronts_to_tell(previous.pool, pool)
+        fronts = _fronts_to_tell(previous.pool, pool, freed)
+        pool = pool.leaving(previous.pool)
         if fronts and not number:
             number = self._next_number(name)
         withdrawn = number or known.withdrawn
@@ -504,15 +516,16 @@ class KubernetesStore:
     def _take_hint_back(self, name: str, key: BlockKey, mark: Marks, deadline: Deadline) -> int:
         """Take back what one pool says of a block; the number of it, 0 where there is no such pool.
 
-        The pool is written even if it says nothing: it may be just about to. Raises Conflict where others
-        have written it, who may have taken back the same: then the block says so.
+        The pool is written even if it says nothing: it may be just about to. Or somebody has taken it back
+        who frees an address as well, and may never come to tell those who search above. Raises Conflict
+        where others have written it, who may have taken back the same: then the block says so.
         """
         known = self._memory.pool(name) or self._pool_by_name(name, deadline)
         if known is None:
             return 0
         number = max(self._next_number(name), mark.withdrawn + 1)
         pool = known.stored.pool.without_exhausted(key.base)
-        return self._write_pool(known.stored, pool, deadline, number=number)
+        return self._write_pool(known.stored, pool, deadline, number=number, freed=key)
 
     def _pool_by_name(self, name: str, deadline: Deadline) -> KnownPool | None:
         asked = self._memory.asked(name)
@@ -652,11 +665,19 @@ def _version(pool: Pool) -> int:
     return 6 if ":" in pool.key.range else 4
 
 
-def _fronts_to_tell(before: Pool, after: Pool) -> Collection[BlockKey]:
-    """The blocks where others may be searching, above one that a hint no longer keeps them from."""
+def _fronts_to_tell(before: Pool, after: Pool, freed: BlockKey | None) -> Collection[BlockKey]:
+    """The blocks where others may be searching, above one that a hint no longer keeps them from.
+
+    Above ``freed`` that may be a hint which is gone already.
+    """
     version = _version(before)
-    return {
-        BlockKey(before.space, version, front)
-        for view, front in before.fronts.items()
-        if any(base < front for base in before.exhausted_beyond(after, view))
-    }
+    told = set()
+    for view in {*before.fronts, *before.left}:
+        opened = before.exhausted_beyond(after, view)
+        fronts = [*before.left.get(view, ())]
+        if opened and view in before.fronts:
+            fronts.append(before.fronts[view])
+        if freed is not None:
+            opened.append(freed.base)
+        told |= {BlockKey(before.space, version, one) for one in fronts if opened and min(opened) < one}
+    return told
