@@ -20,6 +20,7 @@ from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.log import SILENT
 from whereabouts.owners import Owner
+from whereabouts.store import StoreError, Unavailable, Unsettled
 from whereabouts.stores.kube_api import MERGE_PATCH, Request
 from whereabouts.stores.kube_objects import ALLOCATED
 from whereabouts.stores.kube_status import Audited, write_status
@@ -415,6 +416,28 @@ class KubernetesContract(SeveralStores, StoreContract):
         add(restarted, WIDE, pod(2))  # so it knows one of the two blocks
         assert delete(restarted, both, pod(1)) == ["10.0.0.1", "fd00::1"]
         assert allocations(restarted) == [("10.0.0.2", pod(2).pod_ref)]
+
+    def test_a_delete_finds_what_an_add_wrote_that_never_had_its_answer(
+        self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (store,) = stores(1)
+        add(store, WIDE, pod(1))
+        delete(store, WIDE, pod(2))  # from here on the index is complete
+        api = store.resources.api
+        fetch = api.fetch
+
+        def away(request: Request, deadline: Deadline) -> bytes:
+            if request.writes:
+                fetch(request, deadline)
+                raise Unsettled("the answer was lost")
+            raise Unavailable("the API server is away")
+
+        monkeypatch.setattr(api, "fetch", away)
+        with pytest.raises(StoreError):
+            add(store, WIDE, pod(3))
+        monkeypatch.setattr(api, "fetch", fetch)
+        assert [ref for _, ref in allocations(store)] == ["default/pod-1", "default/pod-3"]
+        assert delete(store, WIDE, pod(3)) == ["10.0.0.2"]
 
     def test_what_others_freed_leaves_the_index_when_the_block_is_read(
         self, stores: Callable[[int], list[KubernetesStore]]

@@ -221,6 +221,11 @@ class Memory:
         with self._lock:
             self._owners.see(block, revision)
 
+    def expect_owners(self, block: Block) -> None:
+        """Take into the index what may have been written."""
+        with self._lock:
+            self._owners.expect(block)
+
     def indexed(self, since: float, gone: Mapping[BlockKey, Seen]) -> None:
         """Every block was taken into the index, from ``since`` on; ``gone`` were in it, and not listed."""
         with self._lock:

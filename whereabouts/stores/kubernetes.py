@@ -138,7 +138,11 @@ class KubernetesStore:
             if self._reservations is not None and not key.space.own_range:
                 return self._write_reserved(self._reservations, key, previous, block, deadline)
             return self._write_block(previous, block, deadline)
-        except (Conflict, Unsettled):
+        except Conflict:
+            self._memory.forget_block(key.name)
+            raise
+        except Unsettled:
+            self._memory.expect_owners(block)
             self._memory.forget_block(key.name)
             raise
         except NotFound as error:
