@@ -22,11 +22,17 @@ from whereabouts.stores.kube_objects import BlockMarks, pool_name
 from whereabouts.values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    Name = TypeVar("Name")
+    Known = TypeVar("Known")
 
 MAX_BLOCKS = 64
 """Remembered blocks; a full one takes about 200 KB, and the garbage collector looks at all of them."""
 MAX_POOLS = 4096
+"""Remembered pools; an ADD asks for another once more."""
+WRITING = 64
+"""Pools that are written at the same time, at most: a lock is that of several."""
 RELIST_SECONDS = 600.0
 """How old the index of attachments may be when something is not found in it."""
 
@@ -72,10 +78,12 @@ class Memory:
         self._lock = Lock()
         self._blocks: OrderedDict[str, KnownBlock] = OrderedDict()
         self._pools: OrderedDict[str, KnownPool] = OrderedDict()
-        self._told: dict[str, int] = {}
-        self._writing: dict[str, Lock] = {}
-        self._forgotten: dict[str, float] = {}
-        self._slices: dict[tuple[PoolKey, str], str] = {}
+        self._told: OrderedDict[str, int] = OrderedDict()
+        self._writing = [Lock() for _ in range(WRITING)]
+        self._forgotten: OrderedDict[str, float] = OrderedDict()
+        self._all_forgotten = 0.0
+        """For pools that are not in there any more."""
+        self._slices: OrderedDict[tuple[PoolKey, str], str] = OrderedDict()
         self._owners = OwnerIndex()
         self._indexed_at: float | None = None
 
@@ -117,7 +125,7 @@ class Memory:
         for name, mark in marks.items():
             pool = self._pools.get(name)
             if pool is None or mark.withdrawn > pool.withdrawn:
-                self._told[name] = max(mark.withdrawn, self._told.get(name, 0))
+                _keep(self._told, name, max(mark.withdrawn, self._told.get(name, 0)))
                 self._pools.pop(name, None)
 
     # ------------------------------------------------------------------- pools
@@ -128,9 +136,8 @@ class Memory:
             return self._pools.get(name)
 
     def writing(self, name: str) -> Lock:
-        """What the one thread holds that is about to write the pool."""
-        with self._lock:
-            return self._writing.setdefault(name, Lock())
+        """What the one thread holds that is about to write the pool, and no other pool meanwhile."""
+        return self._writing[hash(name) % WRITING]
 
     def told(self, name: str) -> int:
         """The highest number of a taking-back that blocks told of."""
@@ -144,25 +151,22 @@ class Memory:
     def forgotten(self, name: str) -> float:
         """When the pool was forgotten last, on the monotonic clock: what was asked before is too old."""
         with self._lock:
-            return self._forgotten.get(name, 0.0)
+            return self._forgotten.get(name, self._all_forgotten)
 
     def remember_pool(self, name: str, pool: KnownPool, asked: Asked) -> None:
         """Remember a pool that was read or written, unless a later one is remembered, or is to be read."""
         with self._lock:
-            if asked.at <= self._forgotten.get(name, 0.0):
+            if asked.at <= self._forgotten.get(name, self._all_forgotten):
                 return
             before = self._pools.get(name)
             if before is not None and before.withdrawn > pool.withdrawn:
                 return
             if pool.withdrawn < self._told.get(name, 0):
                 return
-            self._pools[name] = pool
             key = pool.stored.pool.key
             if key.node:
-                self._slices[key.of_whole, key.node] = name
-            self._pools.move_to_end(name)
-            if len(self._pools) > MAX_POOLS:
-                self._pools.popitem(last=False)
+                _keep(self._slices, (key.of_whole, key.node), name)
+            _keep(self._pools, name, pool)
 
     def pools_of(self, whole: PoolKey, node: str) -> dict[str, KnownPool]:
         """Those of a range and of the node's slice of it that are remembered, by their names."""
@@ -174,7 +178,7 @@ class Memory:
         """Have the pool read the next time."""
         with self._lock:
             self._pools.pop(name, None)
-            self._forgotten[name] = monotonic()
+            self._all_forgotten = _keep(self._forgotten, name, monotonic()) or self._all_forgotten
 
     def hints_hold(self, pool: StoredPool) -> bool:
         """See :meth:`whereabouts.store.Store.hints_hold`."""
@@ -231,3 +235,10 @@ class Memory:
         with self._lock:
             self._owners.drop(gone)
             self._indexed_at = since
+
+
+def _keep(known: OrderedDict[Name, Known], name: Name, value: Known) -> Known | None:
+    """Remember it as the latest of :data:`MAX_POOLS`; gives what was known of the one that had to go."""
+    known[name] = value
+    known.move_to_end(name)
+    return known.popitem(last=False)[1] if len(known) > MAX_POOLS else None
