@@ -10,7 +10,6 @@ Run as a program it is one of those processes: the order comes as JSON on stdin,
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -25,7 +24,7 @@ from threading import Barrier
 from time import monotonic
 from typing import Any, NamedTuple
 
-from bench.server_metrics import cpu_seconds
+from bench.server_metrics import cpu_seconds, samples
 from tests.api_server import ADMIN, ApiServer, items, kubeconfig
 from whereabouts.agent.framing import Request
 from whereabouts.agent.host import AgentHost
@@ -177,15 +176,6 @@ def fleet(
             process.communicate("end\n")
 
 
-def burst(server: ApiServer, agents: int, pods: int, interfaces: int, *, apart: bool = True) -> Burst:
-    """One burst of ADDs of ``agents * pods * interfaces`` interfaces.
-
-    The interfaces of a pod lie in as many ranges, or if not ``apart`` all in one.
-    """
-    with fleet(server, agents, pods, ranges_for(interfaces, apart=apart)) as started:
-        return started.add()
-
-
 def ranges_for(interfaces: int, *, apart: bool) -> list[str]:
     """The ranges of a pod's interfaces, with room for 16,320 addresses each."""
     return [f"10.{number if apart else 0}.0.0/18" for number in range(interfaces)]
@@ -194,15 +184,10 @@ def ranges_for(interfaces: int, *, apart: bool) -> list[str]:
 def requests_of(server: ApiServer) -> Counter[str]:
     """Requests about this project's objects that were answered, by verb, kind and status."""
     counts: Counter[str] = Counter()
-    for labels, count in _COUNTED.findall(str(server.call("GET", "/metrics").body)):
-        label = dict(_LABEL.findall(labels))
-        if label["group"] == GROUP:
-            counts[f"{label['verb']} {label['resource']} {label['code']}"] += int(float(count))
+    for labels, count in samples(str(server.call("GET", "/metrics").body), "apiserver_request_total"):
+        if labels["group"] == GROUP:
+            counts[f"{labels['verb']} {labels['resource']} {labels['code']}"] += count
     return counts
-
-
-_COUNTED = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 def _start(order: dict[str, object]) -> subprocess.Popen[str]:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 from bench.pods import Contents
 from whereabouts.block import Block
@@ -27,6 +28,13 @@ def load(store: Store, contents: Contents) -> None:
         _load_kubernetes(store, contents)
     else:
         raise TypeError(f"no way is known to fill a {type(store).__name__}")
+
+
+def load_file(path: Path, contents: Contents) -> None:
+    """Make and fill the file of an embedded store."""
+    store = SqliteStore(str(path), Deadline(SECONDS))
+    _load_sqlite(store, contents)
+    store.close()
 
 
 def _load_sqlite(store: SqliteStore, contents: Contents) -> None:

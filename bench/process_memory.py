@@ -9,13 +9,19 @@ class Memory(NamedTuple):
 
     peak: float
     """The most that it ever had resident (VmHWM), shared pages included."""
+    resident: float
+    """What it has now (VmRSS)."""
     pss: float
     """What it has now; a page that is shared with other processes counts in parts (proc_pid_smaps(5))."""
 
 
 def memory_of(pid: int) -> Memory:
     """That of a process of this user."""
-    return Memory(_mebibytes(pid, "status", "VmHWM"), _mebibytes(pid, "smaps_rollup", "Pss"))
+    return Memory(
+        _mebibytes(pid, "status", "VmHWM"),
+        _mebibytes(pid, "status", "VmRSS"),
+        _mebibytes(pid, "smaps_rollup", "Pss"),
+    )
 
 
 def _mebibytes(pid: int, file: str, name: str) -> float:

@@ -86,7 +86,7 @@ def server_of(server: EtcdServer) -> Sequence[Server]:
 def api_requests(metrics: str) -> Counter[str]:
     """Requests about objects, but for those of the API server itself, from its metrics."""
     counted: Counter[str] = Counter()
-    for labels, value in _samples(metrics, "apiserver_request_total"):
+    for labels, value in samples(metrics, "apiserver_request_total"):
         if labels["resource"] and not labels.get("system_client"):
             counted[f"{labels['verb']} {labels['resource']}"] += value
     return counted
@@ -95,13 +95,14 @@ def api_requests(metrics: str) -> Counter[str]:
 def etcd_requests(metrics: str) -> Counter[str]:
     """Reads and writes, from an etcd's metrics."""
     counted: Counter[str] = Counter()
-    for labels, value in _samples(metrics, "grpc_server_handled_total"):
+    for labels, value in samples(metrics, "grpc_server_handled_total"):
         if labels["grpc_service"] == "etcdserverpb.KV" and value:
             counted[labels["grpc_method"]] += value
     return counted
 
 
-def _samples(metrics: str, name: str) -> list[tuple[dict[str, str], int]]:
+def samples(metrics: str, name: str) -> list[tuple[dict[str, str], int]]:
+    """Those of one metric: their labels and values."""
     return [
         (dict(_LABEL.findall(sample["labels"])), int(float(sample["value"])))
         for sample in _SAMPLE.finditer(metrics)

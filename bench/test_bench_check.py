@@ -5,47 +5,30 @@ which is looked at twice. ``show`` prints the ranges of the same store.
 """
 
 import json
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.store_contract import SOON, pod
-from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
+from bench.loading import load_file
+from bench.pods import Filled
 from whereabouts.cli import main
-from whereabouts.deadline import Deadline
-from whereabouts.owners import Owner
-from whereabouts.pool import Pool, PoolKey
-from whereabouts.stores.sqlite import SqliteStore
+from whereabouts.ranges import Range
 
 ALLOCATIONS = 100_000
-RANGE = "10.0.0.0/8"
-
-
-def owner_of(number: int) -> Owner:
-    return pod(number)._replace(range=RANGE, pod_uid=f"{number:08x}-0000-4000-8000-{number:012x}")
+FILLED = Filled(Range.parse("10.0.0.0/8"), ALLOCATIONS)
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("check") / "whereabouts.db"
-    store = SqliteStore(str(path), Deadline(SOON))
-    store._connection.execute("PRAGMA synchronous = OFF")
-    store.create_pool(Pool(PoolKey("", RANGE), shared=True), Deadline(SOON))
-    numbers = iter(range(ALLOCATIONS))
-    base = int(ip_address("10.0.0.0"))
-    while owners := {offset: owner_of(number) for offset, number in zip(range(1, BLOCK_SIZE), numbers)}:  # noqa: B905
-        key = BlockKey(Space(), 4, base)
-        store.write_block(key, None, Block(key, owners), Deadline(SOON))
-        base += BLOCK_SIZE
-    store.close()
+    load_file(path, FILLED)
     return path
 
 
 def attachments(path: Path, *, but_every: int = 0) -> str:
     listed = [
-        {"containerID": owner_of(number).container_id, "ifname": "net1"}
+        {"containerID": FILLED.owner(number).container_id, "ifname": "net1"}
         for number in range(ALLOCATIONS)
         if not but_every or number % but_every
     ]

@@ -7,6 +7,7 @@ beyond that, by tracemalloc. The processor time is that of an audit there.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.process_memory import memory_of
 from whereabouts.allocator import Allocator
 from whereabouts.audit import Audit
 from whereabouts.block import Block, BlockKey, Space
@@ -132,7 +134,7 @@ def measured(path: Path, dead: int, *, traced: bool) -> dict[str, Any]:
 def report(path: str, dead: int, traced: bool) -> None:
     """Audit twice, and print what it took. Nothing is freed: the second audit comes too early."""
     reconciler = reconciler_of(Path(path), dead, lambda: 0.0)
-    start = _mib("VmRSS")
+    start = memory_of(os.getpid()).resident
     if traced:
         tracemalloc.start()
     begun = process_time()
@@ -140,17 +142,12 @@ def report(path: str, dead: int, traced: bool) -> None:
     found = {
         "seconds": (process_time() - begun) / 2,
         "start": start,
-        "rss": _mib("VmHWM"),
+        "rss": memory_of(os.getpid()).peak,
         "audit": audits[1],
     }
     if traced:
         found["traced"] = round(tracemalloc.get_traced_memory()[1] / 2**20, 1)
     print(json.dumps(found))
-
-
-def _mib(name: str) -> float:
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return round(int(line.split()[1]) / 1024, 1)
 
 
 @pytest.mark.parametrize(

@@ -3,35 +3,23 @@
 The store lies on a disk, and the import syncs each of its commits. A map is drawn of all these blocks, too.
 """
 
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.store_contract import SOON
-from tests.test_owners import typical
-from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
+from bench.loading import load_file
+from bench.pods import Filled
 from whereabouts.cli import main
-from whereabouts.deadline import Deadline
-from whereabouts.pool import Pool, PoolKey
-from whereabouts.stores.sqlite import SqliteStore
+from whereabouts.ranges import Range
 
-BLOCKS = 391
-RANGE = "10.0.0.0/8"
+ALLOCATIONS = 100_000
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("transfer") / "whereabouts.db"
-    store = SqliteStore(str(path), Deadline(SOON))
-    store._connection.execute("PRAGMA synchronous = OFF")
-    store.create_pool(Pool(PoolKey("", RANGE), shared=True), Deadline(SOON))
-    for index in range(BLOCKS):
-        key = BlockKey(Space(), 4, int(ip_address("10.0.0.0")) + BLOCK_SIZE * index)
-        owners = [owner._replace(range=RANGE) for owner in typical(BLOCK_SIZE, seed=index)]
-        store.write_block(key, None, Block(key, dict(enumerate(owners))), Deadline(SOON))
-    store.close()
+    load_file(path, Filled(Range.parse("10.0.0.0/8"), ALLOCATIONS))
     return path
 
 
