@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from statistics import median
 from time import perf_counter
 from typing import Any
 
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.measured import turns
 
 Run = Callable[[], object]
 PATIENCE = 5.0
@@ -78,25 +79,25 @@ def take_turns(
     ``before`` runs ahead of ``run`` and is not measured. A rival that returns a float has measured itself, in
     seconds: one that has something to do before. All have run once before the first round.
 
-    ``extra_info["beside"]`` gets the medians in seconds, ``extra_info["failed"]`` the reasons of rivals that
-    raised :class:`Failed`.
+    ``extra_info["beside"]`` gets the medians in seconds and of how many turns, ``extra_info["failed"]`` the
+    reasons of rivals that raised :class:`Failed`.
     """
     rivals = {name: Rival(other, patience) for name, other in beside.items()}
-    order, turns = deque(rivals.values()), 0
+    order, taken = deque(rivals.values()), 0
 
     def others() -> None:
-        nonlocal turns
-        turns += 1
+        nonlocal taken
+        taken += 1
         order.rotate(1)  # nobody comes always behind the same one
         for rival in order:
-            rival.take_turn(turns / rounds)
+            rival.take_turn(taken / rounds)
         if before:
             before()
 
     _warm_up(rivals, run, before)
     pedantic: Any = benchmark.pedantic
     pedantic(run, setup=others, rounds=rounds)
-    told = {name: median(rival.seconds) for name, rival in rivals.items() if rival.seconds}
+    told = {name: turns(rival.seconds) for name, rival in rivals.items() if rival.seconds}
     benchmark.extra_info["beside"] = told
     failed = {name: rival.failure for name, rival in rivals.items() if rival.failure is not None}
     if failed:
