@@ -460,8 +460,10 @@ class KubernetesContract(SeveralStores, StoreContract):
         fill(other, "10.0.1.0")
         assert len(list(mine.learn(Deadline(SOON)))) == 2
         delete(other, WIDE, pod(1))
-        other.resources.delete("addressblocks", "10.0.1.0", Deadline(SOON))
-        assert len(list(mine.learn(Deadline(SOON)))) == 1
+        assert len(list(mine.learn(Deadline(SOON)))) == 2
+        assert not mine.blocks_of_pod(pod(1).pod_ref, "net1", Deadline(SOON))
+        _empty(other)
+        assert not list(mine.learn(Deadline(SOON)))
         for gone in (pod(1), pod(100_001)):
             assert not mine.blocks_of_pod(gone.pod_ref, "net1", Deadline(SOON))
             assert not mine.blocks_of_attachment(gone.container_id, "net1", Deadline(SOON))
