@@ -20,8 +20,9 @@ run: $(VENV)/.built ## show the plugin at work on the embedded store
 	$(BIN)/python examples/tour.py
 
 # Modules are dealt out in the order of tests/conftest.py; each worker starts an API server of its own.
+WORKERS ?= auto
 test: PARALLEL = --maxprocesses 4 --dist loadfile --no-loadscope-reorder -p no:benchmark
-test: $(VENV)/.built $(VENV)/.has-test ## run every test, by so many WORKERS (auto); the last lines say what was left out
+test: $(VENV)/.built $(VENV)/.has-test ## run every test, by so many WORKERS; the last lines say what was left out
 	$(BIN)/python -m pytest $(if $(WORKERS),-n $(WORKERS) $(PARALLEL))
 
 lint: $(VENV)/.built $(VENV)/.has-dev ## check style and types

@@ -53,6 +53,8 @@ SEEDS = range(5)
 AGREES = 2.0
 """How far apart, as a ratio, model and measurement may be."""
 BURSTS = (1, 8, 40)
+MOST = 40_000
+"""ADDs at once that are played: of more each cluster takes minutes."""
 STEADY_CALLS, STEADY_SECONDS = 6, 60.0
 SHORT, LONG = (10, 50, 100, 300), (1_000, 2_000, 5_000)
 NODES = pytest.mark.parametrize(
@@ -264,11 +266,16 @@ def test_model_beside_measured_bursts(benchmark: BenchmarkFixture, server: ApiSe
 Reading = Callable[[Outcome], float]
 
 
+def sizes(nodes: Sequence[int]) -> list[int]:
+    """ADDs of each node at once."""
+    return [calls for calls in BURSTS if calls * max(nodes) <= MOST]
+
+
 def curves(played: Callable[..., Outcome], nodes: Sequence[int], reading: Reading) -> dict[str, Any]:
     """What is read off bursts, against nodes, by the size of the burst."""
     series: dict[str, Any] = {
         f"{calls} at once on each": [[number, reading(played(number, calls))] for number in nodes]
-        for calls in BURSTS
+        for calls in sizes(nodes)
     }
     sliced = [[number, reading(played(number, 8, sliced=True))] for number in nodes]
     return {**series, "8 at once on each, slices": sliced}
@@ -289,7 +296,7 @@ def told(played: Callable[..., Outcome], nodes: Sequence[int]) -> dict[str, floa
     """The figures of the largest cluster of these."""
     most = max(nodes)
     figures = {}
-    for calls in BURSTS:
+    for calls in sizes(nodes):
         outcome = played(most, calls)
         for name, figure in (
             ("p50 s", outcome.percentile(50)),
@@ -311,7 +318,7 @@ def test_latency_of_a_burst(
     plot(benchmark, "ADDs of a burst (model)", "seconds, p99", series)
     benchmark.extra_info["figures"] = told(played, nodes)
     for number in nodes:
-        for calls in BURSTS:
+        for calls in sizes(nodes):
             outcome = played(number, calls)
             assert len(set(outcome.given)) == len(outcome.given) == len(outcome.latencies)
 

@@ -231,6 +231,9 @@ def test_cut_ends_what_is_under_way(place: Place, proxy: FaultProxy) -> None:
 
 
 def test_a_server_that_is_away_cuts_the_connection(tmp_path: Path) -> None:
-    with fault_proxy("http://127.0.0.1:1", "", tmp_path) as proxy:
-        with closing(Client(proxy, "default")) as client, pytest.raises(LOST):
-            client.create("a")
+    with (
+        fault_proxy("http://127.0.0.1:1", "", tmp_path) as proxy,
+        closing(Client(proxy, "default")) as client,
+        pytest.raises(LOST),
+    ):
+        client.create("a")
