@@ -4,9 +4,9 @@ Programs are executed as a container runtime does: by posix_spawn, with the netw
 and the result read from stdout. Each call is beside what it cannot be faster than, and beside other plugins
 where they are present; all take turns. ADD gives the next address of a range that has given 100 (another
 plugin's: as many as it gives in two seconds), and DEL takes it back, so that the range stays as full as it
-is; a floor runs once untimed before each of its turns, as the opposite call does before each of these.
-``agent`` is the native plugin with the agent of the node, ``one-shot`` the console script, a process that
-does it all.
+is; a floor runs once untimed before each of its turns, and then an empty process, as the opposite call does
+before each of these, and the start of their own process. ``agent`` is the native plugin with the agent of the
+node, ``one-shot`` the console script, a process that does it all.
 """
 
 import time
@@ -19,7 +19,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.calls import Calls
-from bench.datastores import KUBERNETES, Datastore, Place
+from bench.datastores import Datastore, Place
 from bench.execution import execute
 from bench.floors import empty_interpreter, empty_process
 from bench.peers import Peer, present
@@ -38,8 +38,6 @@ PEER_SECONDS = 2.0
 RANGE, SECOND_RANGE, SLICE = "10.0.0.0/16", "fd00::/64", "/20"
 ROUNDS = {"agent": 60, "one-shot": 20}
 PATIENCE = {"agent": 5.0, "one-shot": 2.0}
-AT_MOST = {KUBERNETES: {"bare PUT": 2.0}}
-"""What is promised of an ADD by the agent: not more than so many times that."""
 
 
 class Scene(NamedTuple):
@@ -142,12 +140,8 @@ def test_call(benchmark: BenchmarkFixture, scene: Scene, way: str, call: str) ->
     calls = scene.network(way, place, demand(RANGE))
     process = {"empty process": empty_process} if way == "agent" else {"python3 -c pass": empty_interpreter}
     with place.floors(ALLOCATED) as floors:
-        least = {name: warmed(floor) for name, floor in {**process, **floors}.items()}
+        least = {name: warmed(floor, empty_process) for name, floor in {**process, **floors}.items()}
         measure(benchmark, calls, call, {**least, **scene.rivals(call)}, way)
-    if (way, call) == ("agent", "ADD") and scene.store.name in AT_MOST:
-        benchmark.extra_info["bar"] = [
-            {"figure": figure, "at_most": most} for figure, most in AT_MOST[scene.store.name].items()
-        ]
 
 
 def test_add_of_two_ranges(benchmark: BenchmarkFixture, scene: Scene) -> None:

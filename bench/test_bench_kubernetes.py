@@ -1,7 +1,8 @@
 """ADDs on a real API server, each beside what it is to be compared with, in the same run, taking turns.
 
 The bare PUT replaces an object of the same size on condition that nobody else did, with the same client.
-Throughput is of 16 agents with 16 calls each, on one pool.
+*Answered by an agent* is an ADD from the plugin's bytes to the answer's, without the process that a runtime
+starts for it; the others are the allocator alone. Throughput is of 16 agents with 16 calls each, on one pool.
 """
 
 import itertools
@@ -17,9 +18,10 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.floors import BarePut
+from bench.agents import Node
+from bench.floors import BarePut, block_of
 from bench.pods import holder
-from bench.turns import take_turns
+from bench.turns import take_turns, warmed
 from tests.api_server import ADMIN, ApiServer, api_server, kubeconfig
 from tests.kube_requests import recorded
 from tests.store_contract import SOON, attachment, demand
@@ -37,6 +39,10 @@ from whereabouts.stores.kubernetes import KubernetesStore
 MISSING = SUITES["apiserver"].missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 ROUNDS = 100
+HELD = 100
+"""Addresses of the block in which an agent gives the next."""
+AT_MOST = 2.0
+"""What is promised of an ADD that an agent answers: not more than so many times the bare PUT."""
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +115,30 @@ def test_add_in_a_quarter_full_block_beside_the_bare_write(
     key = BlockKey.of(Space("bare"), ip_address("10.9.0.0"))
     bare = BarePut(store, Block(key, {offset: holder(offset) for offset in range(1, 65)}))
     take_turns(benchmark, pool.add, {"bare PUT": bare}, rounds=ROUNDS, before=pool.take_back)
+
+
+def test_add_answered_by_an_agent_beside_the_bare_write(
+    benchmark: BenchmarkFixture, open_store: Callable[[], KubernetesStore], tmp_path: Path
+) -> None:
+    store = open_store()
+    fill(store, "10.0.0.0", HELD)
+    node, pods = Node(0, str(tmp_path / "kubeconfig"), ["10.0.0.0/16"]), itertools.count(1)
+    last = 0
+
+    def add() -> None:
+        nonlocal last
+        last = next(pods)
+        (called,) = node.call("ADD", last)
+        assert called.addresses == [f"10.0.0.{HELD + 1}"]
+
+    def take_back() -> None:
+        if last:
+            node.call("DEL", last)
+
+    bare = warmed(BarePut(store, block_of(HELD)), lambda: None)
+    take_turns(benchmark, add, {"bare PUT": bare}, rounds=ROUNDS, before=take_back)
+    node.close()
+    benchmark.extra_info["bar"] = [{"figure": "bare PUT", "at_most": AT_MOST}]
 
 
 @pytest.mark.parametrize("last", [64, 128, 240])

@@ -20,8 +20,8 @@ class Failed(Exception):
     """A rival that cannot do what is compared; the text says why. What is measured itself may not fail."""
 
 
-def warmed(run: Run) -> Callable[[], float]:
-    """``run`` once, untimed, and once more, timed in seconds.
+def warmed(run: Run, between: Run) -> Callable[[], float]:
+    """``run`` once, untimed, then ``between``, then ``run`` once more, timed in seconds.
 
     For a rival of what another call of its own goes ahead of: that finds programs, connections and the
     server's caches as that call has left them, and not as all the others did.
@@ -29,6 +29,7 @@ def warmed(run: Run) -> Callable[[], float]:
 
     def timed() -> float:
         run()
+        between()
         begun = perf_counter()
         run()
         return perf_counter() - begun

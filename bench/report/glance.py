@@ -24,7 +24,11 @@ class Shown(NamedTuple):
 _CALL = "test_bench_calls.py::test_call"
 _COST = "test_bench_cost.py"
 SHOWN = (
-    Shown(f"{_CALL}[Kubernetes-agent-ADD]", "bare PUT", "ADD on an API server: multiple of the bare write"),
+    Shown(
+        f"{_CALL}[Kubernetes-agent-ADD]",
+        "bare PUT",
+        "ADD on an API server, with its process: multiple of the bare write",
+    ),
     Shown(f"{_CALL}[Kubernetes-agent-ADD]", "Go plugin", "ADD on an API server: multiple of the Go plugin's"),
     Shown(f"{_CALL}[SQLite-agent-ADD]", "host-local", "ADD on one machine: multiple of host-local's"),
     Shown(
