@@ -25,7 +25,7 @@ from bench.floors import empty_interpreter, empty_process
 from bench.peers import Peer, present
 from bench.pods import holder
 from bench.turns import Run, take_turns, warmed
-from tests.cni_calls import CONSOLE
+from tests.cni_calls import CONSOLE, NODE
 from tests.node_agent import Agent
 from tests.slices_contract import give_slices, sliced
 from tests.store_contract import add, demand
@@ -55,7 +55,7 @@ class Scene(NamedTuple):
         """A network of ours, whose ranges have given ``ALLOCATED`` addresses each."""
         with place.store() as store:
             for number in range(ALLOCATED):
-                add(store, wanted, holder(number))
+                add(store, wanted, holder(number)._replace(node=NODE))
         ranges = [str(configured.network) for configured in wanted.ranges]
         further = {"ipRanges": [{"range": range_} for range_ in ranges[1:]]} if ranges[1:] else {}
         runtime = place.runtime(self.programs[way], ranges[0], **further, **ipam)
