@@ -114,6 +114,9 @@ def test_search(benchmark: BenchmarkFixture, configured: Callable[[], Range], al
         stored = store.read_block(last.key, Deadline(SOON))
         read = Block.from_halves(last.key, last.bitmap(), last.owners())
         store.write_block(last.key, stored, read, Deadline(SOON))
+        written = store.read_block(last.key, Deadline(SOON))
+        assert written is not None
+        written.trusted()  # an agent has what it wrote; reading it is a store's time
 
     tell(benchmark, search, write_anew, range_.version)
     assert search() == (full[-1], expected)
