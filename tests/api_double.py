@@ -297,14 +297,14 @@ class ApiDouble:
 
     def watch(self, asked: Asked) -> Iterator[Any]:
         """Events since a revision, until ``timeoutSeconds`` are over; bookmarks between where asked for."""
+        cuts = self._cuts  # before it is let in: one that is let in before a cut is cut
         self._admit(asked)
         place = self._place(asked.path)
         if asked.method != "GET" or place.name or set(asked.query) - WATCH_QUERY:
             raise Failure(501, "NotImplemented", f"the double does not know this watch: {asked}")
-        return self._changes(asked, place)
+        return self._changes(asked, place, cuts)
 
-    def _changes(self, asked: Asked, place: Place) -> Iterator[Any]:
-        cuts = self._cuts
+    def _changes(self, asked: Asked, place: Place, cuts: int) -> Iterator[Any]:
         seen = int(asked.query.get("resourceVersion") or self.now)
         end = time.monotonic() + float(asked.query.get("timeoutSeconds", 30))
         if seen < self.compacted:
