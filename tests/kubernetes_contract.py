@@ -420,11 +420,8 @@ class KubernetesContract(SeveralStores, StoreContract):
     def test_a_delete_finds_what_an_add_wrote_that_never_had_its_answer(
         self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (store,) = stores(1)
-        add(store, WIDE, pod(1))
-        delete(store, WIDE, pod(2))  # from here on the index is complete
-        api = store.resources.api
-        fetch = api.fetch
+        store = _with_whole_index(stores)
+        api, fetch = store.resources.api, store.resources.api.fetch
 
         def away(request: Request, deadline: Deadline) -> bytes:
             if request.writes:
@@ -472,11 +469,8 @@ class KubernetesContract(SeveralStores, StoreContract):
         self, stores: Callable[[int], list[KubernetesStore]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A call reads a block; before it has the answer another call of the process writes the block."""
-        (store,) = stores(1)
-        add(store, WIDE, pod(1))
-        delete(store, WIDE, pod(2))  # from here on the index is complete
-        api = store.resources.api
-        fetch = api.fetch
+        store = _with_whole_index(stores)
+        api, fetch = store.resources.api, store.resources.api.fetch
 
         def late(request: Request, deadline: Deadline) -> bytes:
             answer = fetch(request, deadline)
@@ -512,6 +506,14 @@ def _records(store: KubernetesStore) -> Iterator[tuple[Address, Owner]]:
     for stored in store.blocks(Deadline(SOON)):
         for offset, owner in stored.trusted():
             yield stored.key.address(offset), owner
+
+
+def _with_whole_index(stores: Callable[[int], list[KubernetesStore]]) -> KubernetesStore:
+    """A store that knows all blocks: pod 1 has the only address."""
+    (store,) = stores(1)
+    add(store, WIDE, pod(1))
+    delete(store, WIDE, pod(2))  # of one that nobody knows: all blocks are read
+    return store
 
 
 def _empty(store: KubernetesStore) -> None:
