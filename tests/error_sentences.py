@@ -17,6 +17,7 @@ TEXT_ARGUMENTS = {
     "Failure": (1,),  # of etcd; what an error of its kind is raised with
     "report": (0,),  # of Problems, which raises it
     "remaining": (0,),  # of Deadline: what was being waited for
+    "wait_for": (1,),
     "pause": (1,),
 }
 """Which arguments of a call are what a person reads; of an exception's it is the first."""

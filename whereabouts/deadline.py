@@ -58,6 +58,14 @@ class Deadline:
             raise DeadlineExceeded(f"no answer within {self._seconds:g} s: {what}")
         return left
 
+    def wait_for(self, wait: Callable[[float], bool], what: str) -> None:
+        """Call ``wait`` with the seconds that are left until it says that what it waits for is there.
+
+        Raises :class:`DeadlineExceeded` as :meth:`remaining` does.
+        """
+        while not wait(self.remaining(what)):
+            pass
+
     def pause(self, seconds: float, what: str, *, least: float = 0.0) -> None:
         """Wait for ``least`` and a random time up to ``seconds``, or until the deadline if that is sooner.
 

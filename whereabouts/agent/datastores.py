@@ -63,8 +63,9 @@ class _Datastore:
             if kept.file == self._file():
                 return kept
             kept.store.close()  # what is written to a file that was replaced, nobody else will find
-        while not self._opening.acquire(timeout=deadline.remaining("another call is opening the datastore")):
-            pass
+        deadline.wait_for(
+            lambda seconds: self._opening.acquire(timeout=seconds), "another call is opening the datastore"
+        )
         try:
             if self._shared is not None:
                 return _Connection(self._shared, None)

@@ -106,8 +106,7 @@ def read_by(deadline: Deadline, source: Source) -> Access:
                 raise Unavailable(f"the credentials for the API server cannot be read: {error}") from error
             _readings[source] = reading
     what = "the credentials for the API server are being read: does the program that hands them out hang?"
-    while not reading.over.wait(deadline.remaining(what)):
-        pass
+    deadline.wait_for(reading.over.wait, what)
     if reading.access is None:
         assert reading.error is not None  # noqa: S101 - it has ended, in one of two ways
         raise reading.error

@@ -81,5 +81,4 @@ class Flights:
 
 
 def _await(flight: _Flight, name: str, deadline: Deadline) -> None:
-    while not flight.over.wait(deadline.remaining(f"{name} is being read for another call")):
-        pass
+    deadline.wait_for(flight.over.wait, f"{name} is being read for another call")

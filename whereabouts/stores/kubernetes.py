@@ -395,8 +395,7 @@ class KubernetesStore:
         """
         name = objects.pool_name(pool.key)
         what, writing = f"pool {name} is being written by other calls", self._memory.writing(name)
-        while not writing.acquire(timeout=deadline.remaining(what)):
-            pass
+        deadline.wait_for(lambda seconds: writing.acquire(timeout=seconds), what)
         try:
             self._known_as(previous, pool.key)
             pool = self._announced(previous, pool, exhausted, deadline)
