@@ -128,18 +128,20 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_opened_anew(
 def test_a_file_that_is_replaced_again_and_again_fails_the_call_at_its_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "w.db"
+    path, now = tmp_path / "w.db", 0.0
 
     def removed(config: Config, deadline: Deadline) -> Store:
+        nonlocal now
         store = open_store(config, deadline)
         path.unlink()
+        now += 1.0
         return store
 
     monkeypatch.setattr(datastores, "open_store", removed)
     stores = Datastores(Metrics())
     with (
         pytest.raises(DeadlineExceeded, match=f"{path} is replaced by others"),
-        stores.use(config_of(path), Deadline(0.1)),
+        stores.use(config_of(path), Deadline(3.0, clock=lambda: now)),
     ):
         pass
     stores.close()
