@@ -19,11 +19,12 @@ help: ## list the targets
 run: $(VENV)/.built ## show the plugin at work on the embedded store
 	$(BIN)/python examples/tour.py
 
-# Modules are dealt out in the order of tests/conftest.py; each worker starts an API server of its own.
+# Modules are dealt out in the order of tests/conftest.py; each worker starts an API server of its own. A test
+# that takes several times as long as the longest does on a busy machine waits for ever: it is ended, and named.
 WORKERS ?= auto
 test: PARALLEL = --maxprocesses 4 --dist loadfile --no-loadscope-reorder -p no:benchmark
 test: $(VENV)/.built $(VENV)/.has-test ## run every test, by so many WORKERS; the last lines say what was left out
-	$(BIN)/python -m pytest $(if $(WORKERS),-n $(WORKERS) $(PARALLEL))
+	$(BIN)/python -m pytest --timeout=600 $(if $(WORKERS),-n $(WORKERS) $(PARALLEL))
 
 lint: $(VENV)/.built $(VENV)/.has-dev ## check style and types
 	$(BIN)/ruff check
