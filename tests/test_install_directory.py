@@ -14,6 +14,8 @@ import pytest
 from whereabouts.install.directory import Directory
 from whereabouts.install.errors import InstallError
 
+from . import forked
+
 OLD, NEW = b"old\n" * 100, b"new!\n" * 20_000
 STEPS = ("open", "write", "fchmod", "fsync", "close", "replace")
 """What the system is asked for on the way to a new file."""
@@ -150,27 +152,21 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_the_old_file(directory: Direc
     assert os.listdir(tmp_path) == ["file"]
 
 
-def _in_a_process_that_dies(work: Callable[[], object]) -> None:
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
+def _replace_and_die_at(step: str, folder: Path) -> None:
+    with Directory.existing(str(folder)) as directory:
+        _failing(step, lambda: os._exit(137), pytest.MonkeyPatch())
+        directory.replace("file", NEW, 0o600)
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_process_that_is_killed_leaves_the_old_file_and_what_the_next_one_sweeps(
-    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    directory: Directory, tmp_path: Path, step: str
 ) -> None:
     directory.replace("file", OLD, 0o600)
     foreign = {".file.new", ".other.0123456789abcdef.new", "file.0123456789abcdef.new"}
     for name in foreign:
         (tmp_path / name).touch()
-    with monkeypatch.context() as patched:
-        _failing(step, lambda: os._exit(137), patched)
-        _in_a_process_that_dies(lambda: directory.replace("file", NEW, 0o600))
+    assert forked.end_of(forked.start(_replace_and_die_at, step, tmp_path)) == 137
     assert (tmp_path / "file").read_bytes() == OLD
     left = set(os.listdir(tmp_path)) - {"file"} - foreign
     assert len(left) == (step != "open")
@@ -254,18 +250,19 @@ def test_a_program_that_runs_is_replaced_and_runs_on(directory: Directory, tmp_p
         running.kill()
 
 
+def _replace_again_and_again(folder: Path, program: bytes) -> None:
+    with Directory.existing(str(folder)) as directory:
+        for filler in range(50):
+            assert directory.replace("program", program + bytes(filler), 0o755) == (filler > 0)
+
+
 def test_a_program_can_be_started_at_every_moment_of_its_replacement(
     directory: Directory, tmp_path: Path
 ) -> None:
     """A program that somebody still has open for writing would not start (ETXTBSY)."""
     program = Path("/bin/true").resolve().read_bytes()
     directory.replace("program", program, 0o755)
-    writer = os.fork()
-    if writer == 0:
-        try:
-            for filler in range(50):
-                directory.replace("program", program + bytes(filler), 0o755)
-        finally:
-            os._exit(0)
-    while os.waitpid(writer, os.WNOHANG) == (0, 0):
+    writer = forked.start(_replace_again_and_again, tmp_path, program)
+    while writer.is_alive():
         subprocess.run([tmp_path / "program"], check=True)
+    assert forked.end_of(writer) == 0

@@ -9,8 +9,8 @@ import os
 import random
 import signal
 import sqlite3
+import sys
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +22,7 @@ import pytest
 from whereabouts.deadline import Deadline
 from whereabouts.stores.sqlite import SqliteStore
 
+from . import forked
 from .cni_calls import CONSOLE, LONG, Calls, Runtime, Worker
 from .store_contract import allocations
 
@@ -193,40 +194,30 @@ def test_after_processes_were_killed_no_address_is_given_twice_and_gc_finds_what
 # ---- killed at every statement ----
 
 
+def serve_until(statement: int, runtime: Runtime, command: str, pod: str) -> None:
+    """Serve a call, and die before SQL statement number ``statement`` (from 0)."""
+    left = itertools.count(statement, -1)
+
+    def count(_: str) -> None:
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+
+    def connect_counting(*arguments: object, **options: object) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(count)
+        return connection
+
+    sqlite3.connect = connect_counting  # type: ignore[assignment]
+    sys.exit(runtime.serve(command, pod).status)
+
+
 def killed_at(statement: int, runtime: Runtime, command: str, pod: str) -> bool:
-    """Serve a call in a process that dies before it executes SQL statement number ``statement`` (from 0).
-
-    False if the call was over before.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads: the child uses none
-        child = os.fork()
-    if child == 0:
-        left = itertools.count(statement, -1)
-
-        def count(_: str) -> None:
-            if next(left) == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        connect: Callable[..., sqlite3.Connection] = sqlite3.connect
-
-        def connect_counting(*arguments: object, **options: object) -> sqlite3.Connection:
-            connection = connect(*arguments, **options)
-            connection.set_trace_callback(count)
-            return connection
-
-        sqlite3.connect = connect_counting  # type: ignore[assignment]
-        status = 2
-        try:
-            status = runtime.serve(command, pod).status
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert status == 0
-    return False
+    """Serve a call in a process that dies before it executes a statement; False if it was over before."""
+    status = forked.end_of(forked.start(serve_until, statement, runtime, command, pod))
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
 
 
 @pytest.mark.parametrize("killed", ["ADD", "DEL"])
