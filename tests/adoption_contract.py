@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from whereabouts.allocator import Demand
-from whereabouts.block import BlockKey, Space
+from whereabouts.block import Block, BlockKey, Space
+from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.liveness import CONFLICT
 from whereabouts.owners import Owner
@@ -106,6 +107,10 @@ def is_block_write(request: Request) -> bool:
 
 def is_reservation_read(request: Request) -> bool:
     return request.method == "GET" and "overlappingrangeipreservations" in request.path
+
+
+def is_reservation_delete(request: Request) -> bool:
+    return request.method == "DELETE" and "overlappingrangeipreservations" in request.path
 
 
 @contextmanager
@@ -304,6 +309,22 @@ class AdoptionContract:
         assert delete(store, wanted, of(7)) == ["10.0.0.7"]
         assert "10.0.0.7" not in cluster.reservations()
 
+    def test_an_address_that_one_write_takes_from_a_pod_and_gives_another_changes_its_reservation(
+        self, cluster: Cluster
+    ) -> None:
+        """As in an agent, where a DEL and an ADD meet at a block."""
+        store, wanted = cluster.open(coexist=True), demand("10.0.0.0/24")
+        add(store, wanted, pod(1))
+        key = BlockKey.of(Space(), ip_address("10.0.0.1"))
+
+        def change(block: Block) -> tuple[Block, None]:
+            offset = key.offset(ip_address("10.0.0.1"))
+            return block.without([offset]).with_owner(offset, pod(2)), None
+
+        DirectCommitter(store).commit(key, change, Deadline(SOON))
+        assert dict(allocations(store)) == {"10.0.0.1": "default/pod-2"}
+        assert cluster.reservations() == dict(allocations(store))
+
     def test_a_write_that_conflicts_leaves_no_reservation_behind(self, cluster: Cluster) -> None:
         one, two, wanted = cluster.open(coexist=True), cluster.open(coexist=True), demand("10.0.0.0/24")
         add(one, wanted, pod(1))
@@ -357,11 +378,65 @@ class AdoptionContract:
     def test_an_address_that_is_being_freed_is_not_put_back(self, cluster: Cluster) -> None:
         one, two, wanted = two_that_know_the_block(cluster)
         add(two, wanted, pod(3))
-        with beside(one, is_reservation_read, two, lambda: add(two, wanted, pod(4))) as second:
+        with beside(one, is_reservation_delete, two, lambda: add(two, wanted, pod(4))) as second:
             assert delete(one, wanted, pod(1)) == ["10.0.0.2"]
             assert second() == ["10.0.0.2"]
         assert cluster.reservations() == dict(allocations(one))
         assert ("10.0.0.2", "default/pod-4") in allocations(one)
+
+    def test_a_pods_next_sandbox_gets_a_reservation_of_its_own_while_the_last_one_is_freed(
+        self, cluster: Cluster
+    ) -> None:
+        """That of the last one is about to be deleted, and is not taken for its own."""
+        one, two, wanted = two_that_know_the_block(cluster)
+        again = pod(1, sandbox="b")
+        with beside(one, is_reservation_delete, two, lambda: add(two, wanted, again)) as second:
+            assert delete(one, wanted, pod(1)) == ["10.0.0.2"]
+            assert second() == ["10.0.0.2"]
+        assert cluster.reservations() == dict(allocations(one))
+        assert again.container_id in {record.container_id for record in records(one)}
+
+    def test_a_very_slow_del_leaves_the_reservation_of_the_pods_next_sandbox(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.0)
+        one, two, wanted = two_that_know_the_block(cluster)
+        second: list[str] = []
+
+        def meanwhile(request: Request) -> None:
+            if is_reservation_delete(request) and not second:
+                second.extend(add(two, wanted, pod(1, sandbox="b")))
+
+        with recorded(one, meanwhile):
+            assert delete(one, wanted, pod(1)) == ["10.0.0.2"]
+        assert second == ["10.0.0.2"]
+        assert cluster.reservations() == dict(allocations(one))
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_very_slow_add_and_that_of_the_pods_next_sandbox_keep_one_reservation(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, first: bool
+    ) -> None:
+        """Whichever of them is ``first`` to write the block."""
+        monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.0)
+        one, two, wanted = two_that_know_the_block(cluster)
+        slow, given = pod(2), list[str]()
+
+        def next_one(request: Request) -> None:
+            if not given and is_block_write(request):
+                given.append("")
+                with recorded(two, finish_first):
+                    given[0] = add(two, wanted, pod(2, sandbox="b"))[0]
+
+        def finish_first(request: Request) -> None:
+            if not first and is_block_write(request) and not reached:
+                reached.append(request)
+                assert add(third, wanted, slow) == ["10.0.0.3"]
+
+        third, reached = cluster.open(), list[Request]()  # it writes the block as the slow one does
+        with recorded(one, next_one):
+            assert add(one, wanted, slow) == ["10.0.0.3"]
+        assert given == ["10.0.0.3"]
+        assert cluster.reservations() == dict(allocations(one))
 
     # -------------------------------------------------------- whole clusters
 

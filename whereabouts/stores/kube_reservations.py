@@ -2,12 +2,15 @@
 
 It is made before the address is written into its block and deleted after it was freed there, so that neither
 side gives what the other one has. A reservation of the Go plugin is honoured: its holder is recorded. One
-that we made for another pod is that of an ADD or DEL on its way, and is waited for.
+that we made for another pod or sandbox is that of an ADD or DEL on its way, and is waited for.
+
+Nothing is deleted but what was seen to belong to the record that goes, by its UID: under the same name there
+may be that of the next ADD by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic, time
 
 from whereabouts.addresses import Address
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
 
 OURS = {f"{GROUP}/made-for": "blocks"}
 """Labels of reservations that we have made."""
+SANDBOX = f"{GROUP}/sandbox"
+"""The annotation with the container ID that a reservation of ours was made for."""
 ON_THE_WAY_SECONDS = 5.0
 """How long a reservation of ours whose address no block shows is taken for that of a call on its way.
 
-After that it was left by one that died, or is very slow: then its holder is recorded, which keeps the address
-from everybody until an audit.
+After that it was left by one that died, or is very slow. If the pod is the same, the reservation is made
+anew; else its holder is recorded, which keeps the address from everybody until an audit.
 """
 MAX_MET = 256
 """Blocks for which it is remembered what was in the way."""
@@ -39,6 +44,8 @@ Given = tuple[int, Owner]
 """An offset in a block, and who it is for."""
 Met = tuple[str, float]
 """The UID of a reservation of ours that was in the way, and since when, on the monotonic clock."""
+Made = tuple[str, str]
+"""Name and UID of a reservation."""
 
 
 class Reservations:
@@ -50,15 +57,33 @@ class Reservations:
         self._met: dict[BlockKey, Met] = {}
         """What the last write of a block was given up for."""
 
+    def held(self, key: BlockKey, freed: Sequence[Given], deadline: Deadline) -> dict[int, Made]:
+        """The reservations of addresses that are to be freed, by offset, where they are of the same pod.
+
+        To be asked before the block is written: from then on there may be others for the next pod.
+        """
+        found = {}
+        for offset, owner in freed:
+            name = reservation_name(key.space.network_name, key.address(offset))
+            content = name and self._resources.get(RESERVATIONS, name, deadline)
+            if content and (content.get("spec") or {}).get("podref") == owner.pod_ref:
+                found[offset] = content["metadata"]["name"], content["metadata"]["uid"]
+        return found
+
+    def hand_on(self, reservations: Sequence[Made], deadline: Deadline) -> None:
+        """Delete reservations of pods whose addresses others get by the same write, and need theirs."""
+        for name, uid in reservations:
+            self._resources.delete(RESERVATIONS, name, deadline, uid=uid)
+
     def reserve(
         self, key: BlockKey, given: Sequence[Given], deadline: Deadline
-    ) -> tuple[list[str], list[Given]]:
-        """Reserve addresses of a block: the names of the reservations that were made, and what others hold.
+    ) -> tuple[list[Made], list[Given]]:
+        """Reserve addresses of a block: the reservations that were made, and what others hold.
 
         Raises Conflict where a call on its way has one of them: the block will say more. Where it fails, what
         it made is deleted.
         """
-        made: list[str] = []
+        made: list[Made] = []
         foreign: list[Given] = []
         met = self._met.pop(key, None) if given else None
         try:
@@ -75,22 +100,28 @@ class Reservations:
         return made, foreign
 
     def _reserve(
-        self, key: BlockKey, name: str, owner: Owner, made: list[str], met: Met | None, deadline: Deadline
+        self, key: BlockKey, name: str, owner: Owner, made: list[Made], met: Met | None, deadline: Deadline
     ) -> Owner | None:
         """Who else has the reservation; None where ``owner`` has it, or it was made just now."""
+        again = False
         while True:
             try:
-                self._resources.create(RESERVATIONS, reservation(name, owner, OURS), deadline)
-                made.append(name)
-                return None
+                metadata = self._resources.create(RESERVATIONS, _of_ours(name, owner), deadline)
             except (Conflict, Unsettled):
                 content = self._resources.get(RESERVATIONS, name, deadline)
+            else:
+                if not again:  # the sandbox before may have its record after all, which needs one
+                    made.append((name, metadata["uid"]))
+                return None
             if content is not None:
                 holder = holder_of(content, owner.range, int(time()))
-                if holder.pod_ref == owner.pod_ref and same_holder(holder, owner):
+                same = holder.pod_ref == owner.pod_ref and same_holder(holder, owner)
+                if same and not _of_another_sandbox(content["metadata"], owner):
                     return None
                 self._wait_if_on_the_way(key, content["metadata"], met)
-                return holder
+                if not same:
+                    return holder
+                again = self._resources.delete(RESERVATIONS, name, deadline, uid=content["metadata"]["uid"])
 
     def _wait_if_on_the_way(self, key: BlockKey, metadata: Any, met: Met | None) -> None:
         """Raise Conflict if a reservation is one of ours that this block's calls did not meet for long."""
@@ -104,35 +135,32 @@ class Reservations:
             self._met[key] = uid, since
             raise Conflict(f"reservation {metadata['name']} is being made or deleted by another call")
 
-    def drop(self, names: Sequence[str], deadline: Deadline) -> None:
-        """Delete reservations that were made for nothing. What cannot be deleted waits for a repair."""
+    def drop(self, reservations: Iterable[Made], deadline: Deadline) -> None:
+        """Delete reservations that nobody needs any more. What cannot be deleted waits for a repair."""
         grace = deadline.grace(5.0)
-        for name in names:
+        for name, uid in reservations:
             try:
-                self._resources.delete(RESERVATIONS, name, grace)
+                self._resources.delete(RESERVATIONS, name, grace, uid=uid)
             except (WhereaboutsError, Unsettled):
                 continue
-
-    def release(self, key: BlockKey, freed: Sequence[Given], deadline: Deadline) -> None:
-        """Delete the reservations of addresses that were freed, where they are of the same pod."""
-        for offset, owner in freed:
-            name = reservation_name(key.space.network_name, key.address(offset))
-            if name is not None:
-                try:
-                    self._release(name, owner, deadline)
-                except (WhereaboutsError, Unsettled):
-                    continue  # a repair finds it
-
-    def _release(self, name: str, owner: Owner, deadline: Deadline) -> None:
-        content = self._resources.get(RESERVATIONS, name, deadline)
-        if content is not None and (content.get("spec") or {}).get("podref") == owner.pod_ref:
-            self._resources.delete(RESERVATIONS, name, deadline, uid=content["metadata"]["uid"])
 
     def listed(self, deadline: Deadline) -> Iterator[tuple[str, str, str]]:
         """Name, UID and pod reference of every reservation."""
         for content in self._resources.list(RESERVATIONS, deadline):
             metadata = content["metadata"]
             yield metadata["name"], metadata["uid"], (content.get("spec") or {}).get("podref") or ""
+
+
+def _of_ours(name: str, owner: Owner) -> dict[str, Any]:
+    content = reservation(name, owner, OURS)
+    content["metadata"]["annotations"] = {SANDBOX: owner.container_id}
+    return content
+
+
+def _of_another_sandbox(metadata: Any, owner: Owner) -> bool:
+    """Whether it says so; those of the Go plugin and of earlier versions of ours do not say."""
+    sandbox = (metadata.get("annotations") or {}).get(SANDBOX)
+    return bool(sandbox) and sandbox != owner.container_id
 
 
 def given_and_freed(before: Block, after: Block) -> tuple[list[Given], list[Given]]:

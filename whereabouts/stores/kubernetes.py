@@ -168,6 +168,8 @@ class KubernetesStore:
         """
         before = previous.trusted() if previous else Block(key, {})
         given, freed = given_and_freed(before, block)
+        held = reservations.held(key, freed, deadline)
+        reservations.hand_on([held.pop(offset) for offset, _ in given if offset in held], deadline)
         made, foreign = reservations.reserve(key, given, deadline)
         try:
             if foreign:
@@ -181,7 +183,7 @@ class KubernetesStore:
         except BaseException:
             reservations.drop(made, deadline)
             raise
-        reservations.release(key, freed, deadline)
+        reservations.drop(held.values(), deadline)
         return stored
 
     def _create_block(self, block: Block, marks: BlockMarks, deadline: Deadline) -> StoredBlock:
