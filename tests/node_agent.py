@@ -37,6 +37,8 @@ class Agent:
         self.plugin.parent.mkdir()
         shutil.copy(NATIVE, self.plugin)
         (self.plugin.parent / "whereabouts.socket-path").write_text(f"{self.socket}\n")
+        self.allowed = [directory]
+        """Directories that configurations may name files in."""
         self.program = [str(CONSOLE)]
         """The command line's beginning."""
         self.environment = {"PATH": os.environ["PATH"], "NODENAME": NODE}
@@ -61,7 +63,7 @@ class Agent:
         """Start it, for one that says nothing."""
         command = [*self.program, "agent", "--socket", str(self.socket), "--metrics-port", "0"]
         self.process = subprocess.Popen(
-            [*command, "--allow-directory", str(self.directory), *options],
+            [*command, *(f"--allow-directory={one}" for one in self.allowed), *options],
             env=self.environment,
             stderr=subprocess.PIPE,
             text=True,

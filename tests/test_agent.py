@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -264,13 +265,11 @@ def test_an_agent_takes_the_place_of_one_that_was_killed(agent: Agent) -> None:
 
 def test_a_start_that_was_killed_with_the_same_process_id_leaves_nothing_in_the_way(agent: Agent) -> None:
     """In a container, the agent has the same process ID each time."""
-    occupy = 'python3 -c "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])" "$1.$$"'
-    run = ["sh", "-ec", f'{occupy}; exec "$0" agent --socket "$1"', str(CONSOLE), str(agent.socket)]
-    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert "serving on" in process.stderr.readline()
-        process.terminate()
-        assert process.wait(LONG) == 0
+    occupy = 'python3 -c "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])" "$3.$$"'
+    agent.program = ["sh", "-ec", f'{occupy}; exec "$0" "$@"', str(CONSOLE)]
+    agent.start()
+    agent.terminate()
+    assert agent.wait() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -279,6 +278,24 @@ def test_it_ends_at_once_if_nothing_is_to_be_done(agent: Agent, number: int) -> 
     os.kill(agent.pid, number)
     assert agent.wait() == 0
     assert not agent.socket.exists()
+
+
+DEAF = """
+import signal, sys
+set_handler = signal.signal
+signal.signal = lambda number, _: set_handler(number, lambda *_: None)
+from whereabouts.cli import main
+sys.exit(main())
+"""
+"""The program, in which handlers of signals do nothing."""
+
+
+def test_a_signal_whose_handler_is_late_ends_it_too(agent: Agent) -> None:
+    """Python runs a handler between two waits: one that begins right behind the signal would last."""
+    agent.program = [sys.executable, "-c", DEAF]
+    agent.start()
+    agent.terminate()
+    assert agent.wait() == 0
 
 
 def test_on_sigterm_calls_in_flight_are_answered_and_new_ones_told_to_come_again(agent: Agent) -> None:
@@ -580,13 +597,9 @@ def test_files_in_an_allowed_directory_are_used(agent: Agent) -> None:
 
 
 def test_without_allowed_directories_the_operators_paths_still_hold(agent: Agent) -> None:
-    command = [str(CONSOLE), "agent", "--socket", str(agent.socket)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert "serving on" in process.stderr.readline()
-        message = agent.runtime(range="10.5.0.0/24").call("ADD", "web").error(999)
-        process.terminate()
-        process.communicate(timeout=LONG)
+    agent.allowed = []
+    agent.start()
+    message = agent.runtime(range="10.5.0.0/24").call("ADD", "web").error(999)
     assert "local.path" in message
     assert "--allow-directory: none" in message
     assert not database(agent).exists()

@@ -45,6 +45,7 @@ def run(chosen: argparse.Namespace) -> int:
     server = Server(chosen.socket, host.handle, workers=chosen.workers, patience=10.0, log=log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
+    signal.set_wakeup_fd(server.wakeup, warn_on_full_buffer=False)
     http = None
     try:
         http = http_options.serve(chosen, host.metrics.registry, ready=lambda: host.ready)
@@ -58,6 +59,7 @@ def run(chosen: argparse.Namespace) -> int:
         log.verbose("stopping: calls in flight are finished, new ones are told to come again")
         finished = server.drain(chosen.drain_seconds)
     finally:
+        signal.set_wakeup_fd(-1)
         server.close()
         host.close()
         if http is not None:

@@ -55,6 +55,7 @@ class Server:
         self._idle = Condition()
         self._in_flight = 0
         self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
         self._listener = _listen(path)
         self._inode = os.stat(path).st_ino
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="call")
@@ -69,6 +70,15 @@ class Server:
                 if self._woken in ready:
                     return
                 self._accept()
+
+    @property
+    def wakeup(self) -> int:
+        """The descriptor that :meth:`run` returns for when a byte is written to it.
+
+        It is for :func:`signal.set_wakeup_fd`: a handler runs between waits, and would be late by a whole one
+        for a signal that comes right before that begins.
+        """
+        return self._wake.fileno()
 
     def stop(self) -> None:
         """Make :meth:`run` return; may be called in a signal handler, and twice."""
