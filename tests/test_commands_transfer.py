@@ -23,6 +23,7 @@ from whereabouts.stores.sqlite import SqliteStore
 from .api_double import api_double
 from .api_server import kubeconfig, resources
 from .cni_calls import CONSOLE, LONG
+from .processes import ending
 from .store_contract import SOON, add, demand, pod
 from .test_owners import typical
 from .transfer_contract import PLACES, state_of
@@ -203,7 +204,7 @@ def test_an_import_process_that_is_killed_is_finished_by_the_next(tmp_path: Path
             writer.add(Block(key, dict(enumerate(typical(128, seed=index)))))
         writer.finish()
     command = [str(CONSOLE), "import", "--local", str(copy), str(backup)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with ending(subprocess.Popen(command, stdout=subprocess.PIPE)) as process:
         with closing(SqliteStore(str(copy), Deadline(SOON))) as store:
             while len(list(store.blocks(Deadline(SOON)))) < 5:
                 assert process.poll() is None

@@ -14,7 +14,7 @@ import pytest
 from whereabouts.install.directory import Directory
 from whereabouts.install.errors import InstallError
 
-from . import forked
+from .processes import end_of, ending, fork
 
 OLD, NEW = b"old\n" * 100, b"new!\n" * 20_000
 STEPS = ("open", "write", "fchmod", "fsync", "close", "replace")
@@ -166,7 +166,7 @@ def test_a_process_that_is_killed_leaves_the_old_file_and_what_the_next_one_swee
     foreign = {".file.new", ".other.0123456789abcdef.new", "file.0123456789abcdef.new"}
     for name in foreign:
         (tmp_path / name).touch()
-    assert forked.end_of(forked.start(_replace_and_die_at, step, tmp_path)) == 137
+    assert end_of(fork(_replace_and_die_at, step, tmp_path)) == 137
     assert (tmp_path / "file").read_bytes() == OLD
     left = set(os.listdir(tmp_path)) - {"file"} - foreign
     assert len(left) == (step != "open")
@@ -243,11 +243,10 @@ def test_a_link_in_the_place_of_an_inner_directory_is_refused(directory: Directo
 
 def test_a_program_that_runs_is_replaced_and_runs_on(directory: Directory, tmp_path: Path) -> None:
     directory.replace("program", Path("/bin/sleep").resolve().read_bytes(), 0o755)
-    with subprocess.Popen([tmp_path / "program", "60"]) as running:
+    with ending(subprocess.Popen([tmp_path / "program", "60"])) as running:
         directory.replace("program", Path("/bin/true").resolve().read_bytes(), 0o755)
         assert subprocess.run([tmp_path / "program"], check=False).returncode == 0
         assert running.poll() is None
-        running.kill()
 
 
 def _replace_again_and_again(folder: Path, program: bytes) -> None:
@@ -262,7 +261,7 @@ def test_a_program_can_be_started_at_every_moment_of_its_replacement(
     """A program that somebody still has open for writing would not start (ETXTBSY)."""
     program = Path("/bin/true").resolve().read_bytes()
     directory.replace("program", program, 0o755)
-    writer = forked.start(_replace_again_and_again, tmp_path, program)
+    writer = fork(_replace_again_and_again, tmp_path, program)
     while writer.is_alive():
         subprocess.run([tmp_path / "program"], check=True)
-    assert forked.end_of(writer) == 0
+    assert end_of(writer) == 0

@@ -13,7 +13,9 @@ from time import monotonic, sleep
 
 import pytest
 
+from tests.cni_calls import LONG
 from tests.installations import CERTIFICATE, TOKEN, Installation, installation
+from tests.processes import ending
 from whereabouts.install.credentials import Credentials, read_credentials
 from whereabouts.install.follower import CredentialFollower, follow
 from whereabouts.install.installer import install, refresh
@@ -181,10 +183,12 @@ def test_a_reader_sees_only_whole_texts_during_a_thousand_rotations(
 
     reader = threading.Thread(target=reading)
     reader.start()
-    for generation in generations:
-        refresh(settings, generation, SILENT)
-    stop.set()
-    reader.join()
+    try:
+        for generation in generations:
+            refresh(settings, generation, SILENT)
+    finally:
+        stop.set()
+        reader.join()
     assert len(set(seen)) > 10
     assert set(seen) <= whole
     assert [path.name for path in host.folder.iterdir() if path.name.endswith(".new")] == []
@@ -214,12 +218,12 @@ def _command(host: Installation, *arguments: str, **environment: str) -> list[st
 def test_install_follows_until_it_is_told_to_end(host: Installation) -> None:
     account = str(host.account.directory)
     command = _command(host, "install", "--service-account", account, "--follow")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+    with ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)) as running:
         _until(host.plugin.exists)
         host.account.rotate("later", FIRST)
         _until(lambda: host.kubeconfig.read_text() == _text("later", FIRST))
         running.send_signal(signal.SIGTERM)
-        _, said = running.communicate()
+        _, said = running.communicate(timeout=LONG)
     assert running.returncode == 0
     assert "wrote" in said
     assert TOKEN not in said

@@ -22,8 +22,8 @@ import pytest
 from whereabouts.deadline import Deadline
 from whereabouts.stores.sqlite import SqliteStore
 
-from . import forked
 from .cni_calls import CONSOLE, LONG, Calls, Runtime, Worker
+from .processes import end_of, fork
 from .store_contract import allocations
 
 PROCESSES = 8
@@ -215,7 +215,7 @@ def serve_until(statement: int, runtime: Runtime, command: str, pod: str) -> Non
 
 def killed_at(statement: int, runtime: Runtime, command: str, pod: str) -> bool:
     """Serve a call in a process that dies before it executes a statement; False if it was over before."""
-    status = forked.end_of(forked.start(serve_until, statement, runtime, command, pod))
+    status = end_of(fork(serve_until, statement, runtime, command, pod))
     assert status in (0, -signal.SIGKILL)
     return status != 0
 
