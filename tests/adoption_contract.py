@@ -114,6 +114,21 @@ def is_reservation_delete(request: Request) -> bool:
 
 
 @contextmanager
+def ahead(
+    one: KubernetesStore, at: Callable[[Request], bool], call: Callable[[], list[str]]
+) -> Iterator[list[str]]:
+    """Make ``call`` ahead of the first request of ``one`` that is such a one; gives what came of it."""
+    given = list[str]()
+
+    def first(request: Request) -> None:
+        if at(request) and not given:
+            given.extend(call())
+
+    with recorded(one, first):
+        yield given
+
+
+@contextmanager
 def beside(
     one: KubernetesStore,
     at: Callable[[Request], bool],
@@ -346,13 +361,7 @@ class AdoptionContract:
     ) -> None:
         monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.0)
         one, two, wanted = two_that_know_the_block(cluster)
-        second: list[str] = []
-
-        def meanwhile(request: Request) -> None:
-            if is_block_write(request) and not second:
-                second.extend(add(two, wanted, pod(3)))
-
-        with recorded(one, meanwhile):
+        with ahead(one, is_block_write, lambda: add(two, wanted, pod(3))) as second:
             assert add(one, wanted, pod(2)) == ["10.0.0.3"]
         assert second == ["10.0.0.4"]
         assert cluster.reservations() == dict(allocations(one))
@@ -401,13 +410,8 @@ class AdoptionContract:
     ) -> None:
         monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.0)
         one, two, wanted = two_that_know_the_block(cluster)
-        second: list[str] = []
-
-        def meanwhile(request: Request) -> None:
-            if is_reservation_delete(request) and not second:
-                second.extend(add(two, wanted, pod(1, sandbox="b")))
-
-        with recorded(one, meanwhile):
+        again = pod(1, sandbox="b")
+        with ahead(one, is_reservation_delete, lambda: add(two, wanted, again)) as second:
             assert delete(one, wanted, pod(1)) == ["10.0.0.2"]
         assert second == ["10.0.0.2"]
         assert cluster.reservations() == dict(allocations(one))
@@ -419,23 +423,14 @@ class AdoptionContract:
         """Whichever of them is ``first`` to write the block."""
         monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.0)
         one, two, wanted = two_that_know_the_block(cluster)
-        slow, given = pod(2), list[str]()
-
-        def next_one(request: Request) -> None:
-            if not given and is_block_write(request):
-                given.append("")
-                with recorded(two, finish_first):
-                    given[0] = add(two, wanted, pod(2, sandbox="b"))[0]
-
-        def finish_first(request: Request) -> None:
-            if not first and is_block_write(request) and not reached:
-                reached.append(request)
-                assert add(third, wanted, slow) == ["10.0.0.3"]
-
-        third, reached = cluster.open(), list[Request]()  # it writes the block as the slow one does
-        with recorded(one, next_one):
+        slow, again = pod(2), pod(2, sandbox="b")
+        with ExitStack() as stack:
+            if not first:
+                third = cluster.open()  # it writes the block as the slow one does
+                stack.enter_context(ahead(two, is_block_write, lambda: add(third, wanted, slow)))
+            second = stack.enter_context(ahead(one, is_block_write, lambda: add(two, wanted, again)))
             assert add(one, wanted, slow) == ["10.0.0.3"]
-        assert given == ["10.0.0.3"]
+        assert second == ["10.0.0.3"]
         assert cluster.reservations() == dict(allocations(one))
 
     # -------------------------------------------------------- whole clusters
