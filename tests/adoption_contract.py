@@ -101,6 +101,29 @@ def two_that_know_the_block(cluster: Cluster) -> tuple[KubernetesStore, Kubernet
     return one, two, wanted
 
 
+FIRST = BlockKey.of(Space(), ip_address("10.0.0.1"))
+
+
+def instead(gone: Owner, *come: Owner) -> Callable[[Block], tuple[Block, None]]:
+    """A DEL and ADDs that an agent stores by one write: the lowest offsets are given, from 1 on."""
+
+    def change(block: Block) -> tuple[Block, None]:
+        block = block.without([offset for offset, held in block if held.container_id == gone.container_id])
+        for owner in come:
+            offset = block.lowest_free([(0, 1)])
+            assert offset is not None
+            block = block.with_owner(offset, owner)
+        return block, None
+
+    return change
+
+
+def unreserved(cluster: Cluster, store: KubernetesStore) -> dict[str, str]:
+    """Addresses with their pods that no reservation keeps from the Go plugin."""
+    there = cluster.reservations()
+    return {address: pod_ref for address, pod_ref in allocations(store) if there.get(address) != pod_ref}
+
+
 def is_block_write(request: Request) -> bool:
     return request.method == "PUT" and "addressblocks" in request.path
 
@@ -330,13 +353,7 @@ class AdoptionContract:
         """As in an agent, where a DEL and an ADD meet at a block."""
         store, wanted = cluster.open(coexist=True), demand("10.0.0.0/24")
         add(store, wanted, pod(1))
-        key = BlockKey.of(Space(), ip_address("10.0.0.1"))
-
-        def change(block: Block) -> tuple[Block, None]:
-            offset = key.offset(ip_address("10.0.0.1"))
-            return block.without([offset]).with_owner(offset, pod(2)), None
-
-        DirectCommitter(store).commit(key, change, Deadline(SOON))
+        DirectCommitter(store).commit(FIRST, instead(pod(1), pod(2)), Deadline(SOON))
         assert dict(allocations(store)) == {"10.0.0.1": "default/pod-2"}
         assert cluster.reservations() == dict(allocations(store))
 
@@ -433,6 +450,87 @@ class AdoptionContract:
         assert second == ["10.0.0.3"]
         assert cluster.reservations() == dict(allocations(one))
 
+    def test_a_sandbox_that_takes_an_address_over_while_it_is_handed_on_keeps_its_reservation(
+        self, cluster: Cluster
+    ) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+        with ahead(one, is_block_write, lambda: add(two, wanted, pod(1, sandbox="b"))) as second:
+            DirectCommitter(one).commit(FIRST, instead(pod(1), pod(2)), Deadline(SOON))
+        assert second == ["10.0.0.2"]
+        assert dict(allocations(one))["10.0.0.3"] == "default/pod-2"
+        assert unreserved(cluster, one) == {}
+
+    def test_no_record_is_without_reservation_while_another_address_turns_out_to_be_reserved(
+        self, cluster: Cluster
+    ) -> None:
+        one, two, _ = two_that_know_the_block(cluster)
+        cluster.reservation("10.0.0.3", podref="default/go-3", ifname="net1")
+        seen = list[dict[str, str]]()
+
+        def look(request: Request) -> None:
+            seen.append(unreserved(cluster, two))
+
+        with recorded(one, look):
+            DirectCommitter(one).commit(FIRST, instead(pod(1), pod(2), pod(3)), Deadline(SOON))
+        assert len(seen) > 8
+        assert not any(seen)
+        assert dict(allocations(one))["10.0.0.4"] == "default/pod-3"
+
+    def test_a_reservation_of_the_go_plugins_is_deleted_once_and_not_from_the_next_sandbox(
+        self, cluster: Cluster
+    ) -> None:
+        """It does not say which sandbox it is for."""
+        cluster.pool("10.0.0.0-24", "10.0.0.0/24", {"1": entry(1)})
+        cluster.reservation("10.0.0.1", podref="default/go-1", ifname="net1")
+        one, two, wanted = cluster.open(coexist=True), cluster.open(coexist=True), demand("10.0.0.0/24")
+        again = of(1)._replace(container_id="f" * 64)
+        add(one, wanted, pod(5))
+        two.read_pool(wanted.pool_key(wanted.ranges[0]), Deadline(SOON))
+        with ahead(one, is_reservation_delete, lambda: add(two, wanted, again)) as second:
+            assert delete(one, wanted, of(1)) == ["10.0.0.1"]
+        assert second == ["10.0.0.1"]
+        assert unreserved(cluster, one) == {}
+
+    def test_an_add_that_two_processes_serve_keeps_its_reservation(self, cluster: Cluster) -> None:
+        """Such as an agent that ends and its successor."""
+        one, two, wanted = two_that_know_the_block(cluster)
+        with ahead(one, is_block_write, lambda: add(two, wanted, pod(2))) as second:
+            assert add(one, wanted, pod(2)) == second == ["10.0.0.3"]
+        assert unreserved(cluster, one) == {}
+
+    def test_a_write_that_is_broken_off_leaves_the_reservations_of_what_it_may_have_stored(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+        replace = one.resources.replace
+
+        def broken_off(*arguments: Any) -> None:
+            replace(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(one.resources, "replace", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            add(one, wanted, pod(2))
+        assert ("10.0.0.3", "default/pod-2") in allocations(two)
+        assert unreserved(cluster, two) == {}
+
+    def test_reservations_that_a_death_left_are_waited_for_at_once(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two, _ = two_that_know_the_block(cluster)
+
+        def die(request: Request) -> None:
+            if request.method != "POST":
+                raise Killed
+
+        with recorded(one, die), pytest.raises(Killed):
+            DirectCommitter(one).commit(FIRST, instead(pod(9), pod(2), pod(3)), Deadline(SOON))
+        assert len(cluster.reservations()) == 4
+        monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.2)
+        DirectCommitter(two).commit(FIRST, instead(pod(9), pod(7), pod(8)), Deadline(SOON))
+        assert dict(allocations(two))["10.0.0.6"] == "default/pod-8"
+        assert unreserved(cluster, two) == {}
+
     # -------------------------------------------------------- whole clusters
 
     def test_a_cluster_is_moved_to_blocks_and_back(self, cluster: Cluster) -> None:
@@ -523,6 +621,25 @@ class AdoptionContract:
         assert repair_reservations(store, Deadline(SOON), dry_run=True) == ["10.0.0.77"]
         assert repair_reservations(store, Deadline(SOON)) == ["10.0.0.77"]
         assert set(cluster.reservations()) == {"10.0.0.1", "10.9.0.4"}
+
+    def test_a_repair_leaves_the_reservation_of_an_address_that_another_space_has_too(
+        self, cluster: Cluster
+    ) -> None:
+        store = cluster.open(coexist=True)
+        add(store, demand("10.0.0.0/24"), pod(1))
+        assert add(store, demand("10.0.0.0/16")._replace(shared=False), pod(2)) == ["10.0.0.1"]
+        assert repair_reservations(store, Deadline(SOON)) == []
+
+    def test_a_repair_leaves_the_reservation_of_an_address_that_both_plugins_gave(
+        self, cluster: Cluster
+    ) -> None:
+        store, wanted = cluster.open(coexist=True), demand("10.0.0.0/24")
+        add(store, wanted, pod(1))
+        cluster.allocate("10.0.0.0-24", {"1": entry(1)})
+        add(cluster.open(coexist=True), wanted, pod(3))
+        assert any(record.container_id.startswith(CONFLICT) for record in records(store))
+        assert repair_reservations(store, Deadline(SOON)) == []
+        assert "10.0.0.1" in cluster.reservations()
 
     def test_a_repair_beside_nodes_at_work_leaves_the_reservation_of_an_add_on_its_way(
         self, cluster: Cluster

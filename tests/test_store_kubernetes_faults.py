@@ -287,6 +287,17 @@ def test_a_write_whose_answer_was_lost_is_unsettled_only_if_it_may_have_been_don
     store.write_block(KEY, stored, block_with(KEY, 1, 2), Deadline(SOON))
 
 
+def test_a_write_that_is_refused_after_an_answer_was_lost_is_unsettled(
+    server: ApiDouble, open_store: Callable[[], KubernetesStore]
+) -> None:
+    store = open_store()
+    faults = iter([Fault(0, after=True), Fault(403)])
+    server.fault = lambda _: next(faults, None)
+    with pytest.raises(Unsettled, match="403"):
+        store.write_block(KEY, None, block_with(KEY, 1), Deadline(SOON))
+    assert store.read_block(KEY, Deadline(SOON), fresh=True) is not None
+
+
 def test_an_api_server_that_is_away_is_unavailable_after_some_patience(
     tmp_path: Path, opened: Callable[..., KubernetesStore]
 ) -> None:

@@ -113,7 +113,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "stale-reservation": Kind(
         WARNING,
-        "a reservation of an address that its pod does not hold: nobody is given the address",
+        "a reservation of an address that nobody holds: nobody is given it",
         "whereabouts migrate --repair-reservations deletes it",
     ),
     "missing-reservation": Kind(

@@ -35,7 +35,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     what.add_argument(
         "--repair-reservations",
         action="store_true",
-        help="delete OverlappingRangeIPReservations whose pod does not hold the address",
+        help="delete OverlappingRangeIPReservations of addresses that nobody holds",
     )
     what.add_argument(
         "--from-etcd-v0",

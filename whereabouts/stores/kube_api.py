@@ -256,7 +256,10 @@ class ApiClient:
             raise
 
     def _refuse(self, answer: _Answer, what: str, lost: bool) -> None:
-        """Raise what a final answer means. After a loss, a conflict may be with the request itself."""
+        """Raise what a final answer means.
+
+        After a loss, a conflict may be with the request itself, and what is refused now may have been done.
+        """
         failed_test = answer.status == 422 and _FAILED_TEST in answer.body
         if answer.status == 409 or failed_test:
             raise (Unsettled if lost else Conflict)(what)
@@ -264,7 +267,7 @@ class ApiClient:
             raise NotFound(what, _named(answer))
         if answer.status == 410:
             raise Expired(what)
-        raise Refused(what)
+        raise (Unsettled if lost else Refused)(what)
 
     def _sentence(self, request: Request, answer: _Answer) -> str:
         try:

@@ -116,12 +116,10 @@ def _due(blocks: Sequence[StoredBlock]) -> dict[tuple[str, str], Record | None]:
 def _reservations(
     resources: Resources, due: _Reserved, deadline: Deadline, coexist: bool
 ) -> Iterator[Finding]:
-    listed = list(Reservations(resources).listed(deadline))
+    listed, used = list(Reservations(resources).listed(deadline)), {name for name, _ in due}
     for name, uid, pod_ref in listed:
-        if (name, pod_ref) not in due:
-            message = (
-                f"OverlappingRangeIPReservation {name} is of {pod_ref or 'nobody'}, who does not hold it"
-            )
+        if name not in used:
+            message = f"OverlappingRangeIPReservation {name} is of {pod_ref or 'nobody'}, and nobody holds it"
             yield Finding("stale-reservation", message, place=f"{name} {uid}", pod=pod_ref)
     there = {(name, pod_ref) for name, _, pod_ref in listed} if coexist else due.keys()
     for (name, pod_ref), record in due.items():

@@ -107,7 +107,7 @@ def to_upstream(store: KubernetesStore, deadline: Deadline, *, dry_run: bool = F
 
 
 def repair_reservations(store: KubernetesStore, deadline: Deadline, *, dry_run: bool = False) -> list[str]:
-    """Delete reservations of addresses that their pod does not hold; their names.
+    """Delete reservations of addresses that nobody holds; their names.
 
     They are left by processes that died between two writes. One that an ADD makes just now looks the same:
     see :mod:`whereabouts.stores.kube_repair`.
@@ -119,20 +119,18 @@ def repair_reservations(store: KubernetesStore, deadline: Deadline, *, dry_run: 
 
 
 def stale_reservations(store: KubernetesStore, deadline: Deadline) -> list[tuple[str, str]]:
-    """Name and UID of the reservations of addresses that their pod does not hold.
+    """Name and UID of the reservations of addresses that nobody holds.
 
     The Go plugin writes its pool before its reservation, so what was listed before pools are read has its
     record there by then; ours are made before their records.
     """
     listed = list(Reservations(store.resources).listed(deadline))
-    held = {
-        (key.network_name, address): owner.pod_ref for (key, address), owner in _held(store, deadline).items()
-    }
+    held = {(key.network_name, address) for key, address in _held(store, deadline)}
     keys = PoolKeys(store.resources, deadline)
     for content in store.resources.list(POOLS, deadline):
-        key = keys.of(content)
-        for address, owner in allocations_of(key, content, 0).values() if key else ():
-            held[key.network_name if key else "", address] = owner.pod_ref
+        if (key := keys.of(content)) is not None:
+            there = allocations_of(key, content, 0).values()
+            held.update((key.network_name, address) for address, _ in there)
     return list(unaccounted(listed, held))
 
 

@@ -5,12 +5,13 @@ side gives what the other one has. A reservation of the Go plugin is honoured: i
 that we made for another pod or sandbox is that of an ADD or DEL on its way, and is waited for.
 
 Nothing is deleted but what was seen to belong to the record that goes, by its UID: under the same name there
-may be that of the next ADD by then.
+may be that of the next ADD by then. And none is used that another call may be about to delete: one that is
+met and is of the same pod is made anew, under a UID of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic, time
 
 from whereabouts.addresses import Address
@@ -42,8 +43,8 @@ MAX_MET = 256
 
 Given = tuple[int, Owner]
 """An offset in a block, and who it is for."""
-Met = tuple[str, float]
-"""The UID of a reservation of ours that was in the way, and since when, on the monotonic clock."""
+Met = dict[str, float]
+"""The UIDs of reservations of ours that were in the way, and since when, on the monotonic clock."""
 Made = tuple[str, str]
 """Name and UID of a reservation."""
 
@@ -60,49 +61,55 @@ class Reservations:
     def held(self, key: BlockKey, freed: Sequence[Given], deadline: Deadline) -> dict[int, Made]:
         """The reservations of addresses that are to be freed, by offset, where they are of the same pod.
 
-        To be asked before the block is written: from then on there may be others for the next pod.
+        To be asked before the block is written: from then on there may be others for the next pod. What
+        cannot be read waits for a repair.
         """
         found = {}
         for offset, owner in freed:
             name = reservation_name(key.space.network_name, key.address(offset))
-            content = name and self._resources.get(RESERVATIONS, name, deadline)
+            try:
+                content = name and self._resources.get(RESERVATIONS, name, deadline)
+            except WhereaboutsError:
+                continue
             if content and (content.get("spec") or {}).get("podref") == owner.pod_ref:
                 found[offset] = content["metadata"]["name"], content["metadata"]["uid"]
         return found
-
-    def hand_on(self, reservations: Sequence[Made], deadline: Deadline) -> None:
-        """Delete reservations of pods whose addresses others get by the same write, and need theirs."""
-        for name, uid in reservations:
-            self._resources.delete(RESERVATIONS, name, deadline, uid=uid)
 
     def reserve(
         self, key: BlockKey, given: Sequence[Given], deadline: Deadline
     ) -> tuple[list[Made], list[Given]]:
         """Reserve addresses of a block: the reservations that were made, and what others hold.
 
-        Raises Conflict where a call on its way has one of them: the block will say more. Where it fails, what
-        it made is deleted.
+        Raises Conflict where calls on their way have some of them: the block will say more. Where it fails,
+        what it made is deleted.
         """
         made: list[Made] = []
         foreign: list[Given] = []
-        met = self._met.pop(key, None) if given else None
+        met = self._met.pop(key, {}) if given else {}
+        on_the_way: Conflict | None = None
         try:
             for offset, owner in given:
                 name = reservation_name(key.space.network_name, key.address(offset))
                 if name is None:
                     continue  # the Go plugin cannot reserve it either, nor give it
-                holder = self._reserve(key, name, owner, made, met, deadline)
+                try:
+                    holder = self._reserve(key, name, owner, made, met, deadline)
+                except Conflict as conflict:
+                    on_the_way = conflict  # the others are looked at, so that all are waited for at once
+                    continue
                 if holder is not None:
                     foreign.append((offset, holder))
+            if on_the_way is not None:
+                raise on_the_way
         except BaseException:
             self.drop(made, deadline)
             raise
         return made, foreign
 
     def _reserve(
-        self, key: BlockKey, name: str, owner: Owner, made: list[Made], met: Met | None, deadline: Deadline
+        self, key: BlockKey, name: str, owner: Owner, made: list[Made], met: Met, deadline: Deadline
     ) -> Owner | None:
-        """Who else has the reservation; None where ``owner`` has it, or it was made just now."""
+        """Who else has the reservation; None where it was made just now."""
         again = False
         while True:
             try:
@@ -110,29 +117,28 @@ class Reservations:
             except (Conflict, Unsettled):
                 content = self._resources.get(RESERVATIONS, name, deadline)
             else:
-                if not again:  # the sandbox before may have its record after all, which needs one
+                if not again:  # whoever made the last one may have its record after all, which needs one
                     made.append((name, metadata["uid"]))
                 return None
             if content is not None:
                 holder = holder_of(content, owner.range, int(time()))
                 same = holder.pod_ref == owner.pod_ref and same_holder(holder, owner)
-                if same and not _of_another_sandbox(content["metadata"], owner):
-                    return None
-                self._wait_if_on_the_way(key, content["metadata"], met)
+                if not same or _of_another_sandbox(content["metadata"], owner):
+                    self._wait_if_on_the_way(key, content["metadata"], met)
                 if not same:
                     return holder
                 again = self._resources.delete(RESERVATIONS, name, deadline, uid=content["metadata"]["uid"])
 
-    def _wait_if_on_the_way(self, key: BlockKey, metadata: Any, met: Met | None) -> None:
+    def _wait_if_on_the_way(self, key: BlockKey, metadata: Any, met: Met) -> None:
         """Raise Conflict if a reservation is one of ours that this block's calls did not meet for long."""
         if not OURS.items() <= (metadata.get("labels") or {}).items():
             return
         now, uid = monotonic(), metadata["uid"]
-        since = met[1] if met is not None and met[0] == uid else now
+        since = met.setdefault(uid, now)
         if now - since < ON_THE_WAY_SECONDS:
             if len(self._met) >= MAX_MET:
                 self._met.clear()  # they are waited for anew
-            self._met[key] = uid, since
+            self._met[key] = met
             raise Conflict(f"reservation {metadata['name']} is being made or deleted by another call")
 
     def drop(self, reservations: Iterable[Made], deadline: Deadline) -> None:
@@ -184,17 +190,14 @@ def given_and_freed(before: Block, after: Block) -> tuple[list[Given], list[Give
 
 
 def unaccounted(
-    listed: Sequence[tuple[str, str, str]], held: Mapping[tuple[str, Address], str]
+    listed: Sequence[tuple[str, str, str]], held: Iterable[tuple[str, Address]]
 ) -> Iterator[tuple[str, str]]:
-    """Name and UID of reservations whose address nobody of that pod holds.
+    """Name and UID of reservations whose address nobody holds.
 
-    ``held`` has the pod references by network name and address, of blocks and of the Go plugin's pools, read
-    after the reservations were listed.
+    ``held`` has network names and addresses, of blocks and of the Go plugin's pools, read after the
+    reservations were listed. One of another pod than the holder's keeps the address from others all the same.
     """
-    expected = {
-        (reservation_name(network_name, address), pod_ref)
-        for (network_name, address), pod_ref in held.items()
-    }
-    for name, uid, pod_ref in listed:
-        if (name, pod_ref) not in expected:
+    expected = {reservation_name(network_name, address) for network_name, address in held}
+    for name, uid, _ in listed:
+        if name not in expected:
             yield name, uid

@@ -19,6 +19,7 @@ from whereabouts._bitmap import Bitmap
 from whereabouts.block import BLOCK_SIZE, Block, BlockKey, Space
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
+from whereabouts.errors import WhereaboutsError
 from whereabouts.pool import Pool, PoolKey
 from whereabouts.store import (
     Conflict,
@@ -169,7 +170,11 @@ class KubernetesStore:
         before = previous.trusted() if previous else Block(key, {})
         given, freed = given_and_freed(before, block)
         held = reservations.held(key, freed, deadline)
-        reservations.hand_on([held.pop(offset) for offset, _ in given if offset in held], deadline)
+        if handed_on := [offset for offset, _ in given if offset in held]:
+            # No record may be without its reservation, so these go with theirs before anybody gets them.
+            previous = self._write_block(previous, before.without(handed_on), deadline)
+            before = previous.trusted()
+            reservations.drop([held.pop(offset) for offset in handed_on], deadline)
         made, foreign = reservations.reserve(key, given, deadline)
         try:
             if foreign:
@@ -180,7 +185,7 @@ class KubernetesStore:
             stored = self._write_block(previous, block, deadline)
         except Unsettled:
             raise  # it may have been done: a reservation too many is repaired, one too few is not
-        except BaseException:
+        except WhereaboutsError:
             reservations.drop(made, deadline)
             raise
         reservations.drop(held.values(), deadline)
