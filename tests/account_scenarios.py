@@ -69,6 +69,8 @@ def _share(account: Account, store: KubernetesStore) -> None:
     assert add(store, wanted, pod(1)) == ["10.1.0.1"]
     assert _exists(account, "10.1.0.1")
     assert add(store, wanted, pod(2)) == ["10.1.0.3"]
+    _create(account, "OverlappingRangeIPReservation", RESERVATIONS, "10.1.0.4", {"podref": pod(3).pod_ref})
+    assert add(store, wanted, pod(3)) == ["10.1.0.4"]
     assert delete(store, wanted, pod(1)) == ["10.1.0.1"]
     assert not _exists(account, "10.1.0.1")
 

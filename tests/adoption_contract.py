@@ -13,10 +13,12 @@ import pytest
 
 from whereabouts.allocator import Demand
 from whereabouts.block import Block, BlockKey, Space
+from whereabouts.changes import release
 from whereabouts.commit import DirectCommitter
 from whereabouts.deadline import Deadline
 from whereabouts.liveness import CONFLICT
 from whereabouts.owners import Owner
+from whereabouts.store import Unavailable
 from whereabouts.stores.kube_access import from_kubeconfig
 from whereabouts.stores.kube_api import Request
 from whereabouts.stores.kube_migration import repair_reservations, to_blocks, to_upstream
@@ -118,10 +120,9 @@ def instead(gone: Owner, *come: Owner) -> Callable[[Block], tuple[Block, None]]:
     return change
 
 
-def unreserved(cluster: Cluster, store: KubernetesStore) -> dict[str, str]:
-    """Addresses with their pods that no reservation keeps from the Go plugin."""
-    there = cluster.reservations()
-    return {address: pod_ref for address, pod_ref in allocations(store) if there.get(address) != pod_ref}
+def unreserved(cluster: Cluster, store: KubernetesStore) -> set[str]:
+    """Addresses in use that no reservation keeps from the Go plugin."""
+    return {address for address, _ in allocations(store)} - cluster.reservations().keys()
 
 
 def is_block_write(request: Request) -> bool:
@@ -458,14 +459,14 @@ class AdoptionContract:
             DirectCommitter(one).commit(FIRST, instead(pod(1), pod(2)), Deadline(SOON))
         assert second == ["10.0.0.2"]
         assert dict(allocations(one))["10.0.0.3"] == "default/pod-2"
-        assert unreserved(cluster, one) == {}
+        assert cluster.reservations() == dict(allocations(one))
 
     def test_no_record_is_without_reservation_while_another_address_turns_out_to_be_reserved(
         self, cluster: Cluster
     ) -> None:
         one, two, _ = two_that_know_the_block(cluster)
         cluster.reservation("10.0.0.3", podref="default/go-3", ifname="net1")
-        seen = list[dict[str, str]]()
+        seen = list[set[str]]()
 
         def look(request: Request) -> None:
             seen.append(unreserved(cluster, two))
@@ -489,14 +490,59 @@ class AdoptionContract:
         with ahead(one, is_reservation_delete, lambda: add(two, wanted, again)) as second:
             assert delete(one, wanted, of(1)) == ["10.0.0.1"]
         assert second == ["10.0.0.1"]
-        assert unreserved(cluster, one) == {}
+        assert cluster.reservations() == dict(allocations(one))
+
+    def test_an_add_that_is_repeated_elsewhere_never_leaves_its_address_unreserved(
+        self, cluster: Cluster
+    ) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+        add(one, wanted, pod(2))
+        seen = list[set[str]]()
+        with recorded(two, lambda _: seen.append(unreserved(cluster, one))):
+            assert add(two, wanted, pod(2)) == ["10.0.0.3"]
+        assert len(seen) > 3
+        assert not any(seen)
+
+    def test_what_one_write_takes_and_gives_is_told_although_another_was_first(
+        self, cluster: Cluster
+    ) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+        freed: list[Any] = []
+
+        def change(block: Block) -> tuple[Block, None]:
+            block, outcome = release(lambda _, held: held.container_id == pod(1).container_id)(block)
+            freed[:] = outcome
+            return instead(pod(1), pod(7))(block)
+
+        with ahead(one, is_block_write, lambda: add(two, wanted, pod(5))):
+            DirectCommitter(one).commit(FIRST, change, Deadline(SOON))
+        assert len(freed) == 1
+        assert dict(allocations(one))["10.0.0.2"] == "default/pod-7"
+        assert cluster.reservations() == dict(allocations(one))
+
+    def test_an_address_whose_handing_on_was_not_stored_keeps_the_reservation_of_its_pod(
+        self, cluster: Cluster
+    ) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+        before = cluster.reservations()
+
+        def refuse(_: BlockKey, *__: object) -> None:
+            raise Unavailable("no more blocks today")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(one.resources, "replace", refuse)
+            with pytest.raises(Unavailable):
+                DirectCommitter(one).commit(FIRST, instead(pod(1), pod(2), pod(3)), Deadline(SOON))
+        assert cluster.reservations() == before == dict(allocations(two))
+        assert delete(two, wanted, pod(1)) == ["10.0.0.2"]
+        assert "10.0.0.2" not in cluster.reservations()
 
     def test_an_add_that_two_processes_serve_keeps_its_reservation(self, cluster: Cluster) -> None:
         """Such as an agent that ends and its successor."""
         one, two, wanted = two_that_know_the_block(cluster)
         with ahead(one, is_block_write, lambda: add(two, wanted, pod(2))) as second:
             assert add(one, wanted, pod(2)) == second == ["10.0.0.3"]
-        assert unreserved(cluster, one) == {}
+        assert cluster.reservations() == dict(allocations(one))
 
     def test_a_write_that_is_broken_off_leaves_the_reservations_of_what_it_may_have_stored(
         self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
@@ -512,7 +558,7 @@ class AdoptionContract:
         with pytest.raises(KeyboardInterrupt):
             add(one, wanted, pod(2))
         assert ("10.0.0.3", "default/pod-2") in allocations(two)
-        assert unreserved(cluster, two) == {}
+        assert cluster.reservations() == dict(allocations(two))
 
     def test_reservations_that_a_death_left_are_waited_for_at_once(
         self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
@@ -529,7 +575,7 @@ class AdoptionContract:
         monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.2)
         DirectCommitter(two).commit(FIRST, instead(pod(9), pod(7), pod(8)), Deadline(SOON))
         assert dict(allocations(two))["10.0.0.6"] == "default/pod-8"
-        assert unreserved(cluster, two) == {}
+        assert cluster.reservations() == dict(allocations(two))
 
     # -------------------------------------------------------- whole clusters
 
@@ -627,8 +673,11 @@ class AdoptionContract:
     ) -> None:
         store = cluster.open(coexist=True)
         add(store, demand("10.0.0.0/24"), pod(1))
-        assert add(store, demand("10.0.0.0/16")._replace(shared=False), pod(2)) == ["10.0.0.1"]
-        assert repair_reservations(store, Deadline(SOON)) == []
+        own = demand("10.0.0.0/16")._replace(shared=False)
+        assert [add(store, own, pod(number)) for number in (2, 3)] == [["10.0.0.1"], ["10.0.0.2"]]
+        cluster.reservation("10.0.0.2", podref="default/dead")
+        assert repair_reservations(store, Deadline(SOON)) == ["10.0.0.2"]
+        assert set(cluster.reservations()) == {"10.0.0.1"}
 
     def test_a_repair_leaves_the_reservation_of_an_address_that_both_plugins_gave(
         self, cluster: Cluster

@@ -125,7 +125,12 @@ def stale_reservations(store: KubernetesStore, deadline: Deadline) -> list[tuple
     record there by then; ours are made before their records.
     """
     listed = list(Reservations(store.resources).listed(deadline))
-    held = {(key.network_name, address) for key, address in _held(store, deadline)}
+    held = {
+        (stored.key.space.network_name, stored.key.address(offset))
+        for stored in store.blocks(deadline)
+        if not stored.key.space.own_range  # such spaces have no reservations
+        for offset, _ in stored.trusted()
+    }
     keys = PoolKeys(store.resources, deadline)
     for content in store.resources.list(POOLS, deadline):
         if (key := keys.of(content)) is not None:

@@ -169,15 +169,11 @@ class KubernetesStore:
         """
         before = previous.trusted() if previous else Block(key, {})
         given, freed = given_and_freed(before, block)
-        held = reservations.held(key, freed, deadline)
-        if handed_on := [offset for offset, _ in given if offset in held]:
-            # No record may be without its reservation, so these go with theirs before anybody gets them.
-            previous = self._write_block(previous, before.without(handed_on), deadline)
-            before = previous.trusted()
-            reservations.drop([held.pop(offset) for offset in handed_on], deadline)
-        made, foreign = reservations.reserve(key, given, deadline)
+        others = dict(given).keys()
+        held = reservations.held(key, [one for one in freed if one[0] not in others], deadline)
+        reserved = reservations.reserve(key, given, dict(freed), deadline)
         try:
-            if foreign:
+            if foreign := reserved.foreign:
                 for offset, holder in foreign:
                     before = before.with_owner(offset, holder)
                 self._write_block(previous, before, deadline)
@@ -186,9 +182,9 @@ class KubernetesStore:
         except Unsettled:
             raise  # it may have been done: a reservation too many is repaired, one too few is not
         except WhereaboutsError:
-            reservations.drop(made, deadline)
+            reservations.give_back(reserved, deadline)
             raise
-        reservations.drop(held.values(), deadline)
+        reservations.drop(held, deadline)
         return stored
 
     def _create_block(self, block: Block, marks: BlockMarks, deadline: Deadline) -> StoredBlock:
