@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ from whereabouts.owners import Owner
 from whereabouts.pool import Pool, PoolKey, view_of
 from whereabouts.ranges import Range
 from whereabouts.slices import SlicePool, SliceRule, parse_size
-from whereabouts.store import Conflict, NameTaken, Store, StoreError, Unavailable
+from whereabouts.store import Conflict, NameTaken, Store, StoreError, Unavailable, Unsettled
 from whereabouts.verify import CheckFailed, RangeExhausted, check, status
 
 from .faults import WAYS, FaultyStore, Killed, Never
@@ -533,6 +533,21 @@ class StoreContract:
         store = open_store()
         assert {address for address, _ in allocations(store)} == set(given)
         store.close()
+
+    def test_a_del_whose_answer_was_lost_tells_what_it_freed_although_that_was_given_again(
+        self, store: Store
+    ) -> None:
+        wanted = demand("10.0.0.0/24")
+        add(store, wanted, pod(1))
+
+        class Lost(FaultyStore):
+            def write_block(self, *arguments: Any) -> None:
+                store.write_block(*arguments)
+                assert add(store, wanted, pod(2)) == ["10.0.0.1"]
+                raise Unsettled("the answer was lost")
+
+        assert delete(cast(Store, Lost(store, -1, "")), wanted, pod(1)) == ["10.0.0.1"]
+        assert allocations(store) == [("10.0.0.1", "default/pod-2")]
 
     @pytest.mark.parametrize("way", WAYS)
     def test_a_fault_at_any_call_of_add_and_delete_loses_nothing(

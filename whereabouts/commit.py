@@ -150,5 +150,11 @@ def block_of(key: BlockKey, stored: StoredBlock | None) -> Block:
 
 
 def took_effect(before: Block, after: Block, now: Block) -> bool:
-    """Whether the step from ``before`` to ``after`` shows in ``now``, whatever else changed since."""
-    return all(now.owner(offset) == owner for offset, _, owner in after.changes_since(before))
+    """Whether the step from ``before`` to ``after`` shows in ``now``, whatever else changed since.
+
+    What was freed may have been given again by then.
+    """
+    return all(
+        now.owner(offset) != was if owner is None else now.owner(offset) == owner
+        for offset, was, owner in after.changes_since(before)
+    )
