@@ -459,6 +459,8 @@ class AdoptionContract:
             DirectCommitter(one).commit(FIRST, instead(pod(1), pod(2)), Deadline(SOON))
         assert second == ["10.0.0.2"]
         assert dict(allocations(one))["10.0.0.3"] == "default/pod-2"
+        assert unreserved(cluster, one) == set()
+        assert delete(two, wanted, pod(1, sandbox="b")) == ["10.0.0.2"]
         assert cluster.reservations() == dict(allocations(one))
 
     def test_no_record_is_without_reservation_while_another_address_turns_out_to_be_reserved(
@@ -520,22 +522,29 @@ class AdoptionContract:
         assert dict(allocations(one))["10.0.0.2"] == "default/pod-7"
         assert cluster.reservations() == dict(allocations(one))
 
-    def test_an_address_whose_handing_on_was_not_stored_keeps_the_reservation_of_its_pod(
+    def test_an_address_whose_handing_on_was_not_stored_is_freed_with_its_reservation(
         self, cluster: Cluster
     ) -> None:
         one, two, wanted = two_that_know_the_block(cluster)
-        before = cluster.reservations()
 
-        def refuse(_: BlockKey, *__: object) -> None:
+        def refuse(*_: object) -> None:
             raise Unavailable("no more blocks today")
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(one.resources, "replace", refuse)
             with pytest.raises(Unavailable):
                 DirectCommitter(one).commit(FIRST, instead(pod(1), pod(2), pod(3)), Deadline(SOON))
-        assert cluster.reservations() == before == dict(allocations(two))
+        assert unreserved(cluster, two) == set()
+        assert set(cluster.reservations()) == {"10.0.0.1", "10.0.0.2"}
         assert delete(two, wanted, pod(1)) == ["10.0.0.2"]
-        assert "10.0.0.2" not in cluster.reservations()
+        assert set(cluster.reservations()) == {"10.0.0.1"}
+
+    def test_an_address_that_is_freed_while_it_is_handed_on_is_given_at_once(self, cluster: Cluster) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+        with ahead(one, is_block_write, lambda: delete(two, wanted, pod(1))):
+            DirectCommitter(one).commit(FIRST, instead(pod(1), pod(2)), Deadline(2.0))
+        assert dict(allocations(one)) == {"10.0.0.1": "default/pod-0", "10.0.0.2": "default/pod-2"}
+        assert cluster.reservations() == dict(allocations(one))
 
     def test_an_add_that_two_processes_serve_keeps_its_reservation(self, cluster: Cluster) -> None:
         """Such as an agent that ends and its successor."""
@@ -667,6 +676,21 @@ class AdoptionContract:
         assert repair_reservations(store, Deadline(SOON), dry_run=True) == ["10.0.0.77"]
         assert repair_reservations(store, Deadline(SOON)) == ["10.0.0.77"]
         assert set(cluster.reservations()) == {"10.0.0.1", "10.9.0.4"}
+
+    def test_a_repair_leaves_a_reservation_that_was_taken_over_meanwhile(self, cluster: Cluster) -> None:
+        one, two, wanted = two_that_know_the_block(cluster)
+
+        def die(request: Request) -> None:
+            if request.method != "POST":
+                raise Killed
+
+        with recorded(one, die), pytest.raises(Killed):
+            add(one, wanted, pod(2))
+        repairing = cluster.open(coexist=True)
+        with ahead(repairing, is_reservation_delete, lambda: add(two, wanted, pod(2))) as second:
+            assert repair_reservations(repairing, Deadline(SOON)) == []
+        assert second == ["10.0.0.3"]
+        assert cluster.reservations() == dict(allocations(two))
 
     def test_a_repair_leaves_the_reservation_of_an_address_that_another_space_has_too(
         self, cluster: Cluster

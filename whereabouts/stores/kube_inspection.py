@@ -117,10 +117,10 @@ def _reservations(
     resources: Resources, due: _Reserved, deadline: Deadline, coexist: bool
 ) -> Iterator[Finding]:
     listed, used = list(Reservations(resources).listed(deadline)), {name for name, _ in due}
-    for name, uid, pod_ref in listed:
+    for name, revision, pod_ref in listed:
         if name not in used:
             message = f"OverlappingRangeIPReservation {name} is of {pod_ref or 'nobody'}, and nobody holds it"
-            yield Finding("stale-reservation", message, place=f"{name} {uid}", pod=pod_ref)
+            yield Finding("stale-reservation", message, place=f"{name} {revision}", pod=pod_ref)
     there = {(name, pod_ref) for name, _, pod_ref in listed} if coexist else due.keys()
     for (name, pod_ref), record in due.items():
         if record is not None and pod_ref and (name, pod_ref) not in there:

@@ -10,6 +10,7 @@ import json
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_interface, ip_network
 from operator import itemgetter
 
@@ -113,13 +114,13 @@ def repair_reservations(store: KubernetesStore, deadline: Deadline, *, dry_run: 
     see :mod:`whereabouts.stores.kube_repair`.
     """
     stale = stale_reservations(store, deadline)
-    if not dry_run:
-        delete_reservations(store, stale, deadline)
-    return [name for name, _ in stale]
+    if dry_run:
+        return [name for name, _ in stale]
+    return list(delete_reservations(store, stale, deadline))
 
 
 def stale_reservations(store: KubernetesStore, deadline: Deadline) -> list[tuple[str, str]]:
-    """Name and UID of the reservations of addresses that nobody holds.
+    """Name and revision of the reservations of addresses that nobody holds.
 
     The Go plugin writes its pool before its reservation, so what was listed before pools are read has its
     record there by then; ours are made before their records.
@@ -139,10 +140,14 @@ def stale_reservations(store: KubernetesStore, deadline: Deadline) -> list[tuple
     return list(unaccounted(listed, held))
 
 
-def delete_reservations(store: KubernetesStore, named: Iterable[tuple[str, str]], deadline: Deadline) -> None:
-    """Delete reservations by name and UID."""
-    for name, uid in named:
-        store.resources.delete(RESERVATIONS, name, deadline, uid=uid)
+def delete_reservations(
+    store: KubernetesStore, named: Iterable[tuple[str, str]], deadline: Deadline
+) -> Iterator[str]:
+    """Delete reservations by name and revision; the names of those that nobody took over meanwhile."""
+    for name, revision in named:
+        with suppress(Conflict, Unsettled):
+            store.resources.delete(RESERVATIONS, name, deadline, revision=revision)
+            yield name
 
 
 def _held(store: KubernetesStore, deadline: Deadline) -> Held:

@@ -18,7 +18,7 @@ SETTLED_SECONDS = 300.0
 
 
 class ReservationRepair:
-    """Remembers since when reservations were seen to be nobody's."""
+    """Remembers since when reservations were seen to be nobody's, by their revisions."""
 
     def __init__(self, store: KubernetesStore, *, clock: Callable[[], float] = monotonic) -> None:
         """Repair those of ``store``. ``clock`` tells seconds."""
@@ -32,5 +32,4 @@ class ReservationRepair:
         stale = stale_reservations(self._store, deadline)
         self._since = {one: self._since.get(one, now) for one in stale}
         settled = [one for one, since in self._since.items() if now - since >= SETTLED_SECONDS]
-        delete_reservations(self._store, settled, deadline)
-        return [name for name, _ in settled]
+        return list(delete_reservations(self._store, settled, deadline))

@@ -26,7 +26,7 @@ from whereabouts.stores.kube_api import NotFound
 from whereabouts.stores.kube_objects import GROUP, RESERVATIONS
 from whereabouts.stores.kube_resources import Resources
 from whereabouts.stores.kube_upstream import holder_of, reservation, reservation_name, same_holder
-from whereabouts.values import TYPE_CHECKING, NamedTuple
+from whereabouts.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any
@@ -43,6 +43,8 @@ ON_THE_WAY_SECONDS = 5.0
 After that it was left by one that died, or is very slow. If the pod is the same, the reservation is
 taken over; else its holder is recorded, which keeps the address from everybody until an audit.
 """
+_PAUSE = 0.05
+"""The longest wait, in seconds, before a reservation that changed is looked at again."""
 MAX_MET = 256
 """Blocks for which it is remembered what was in the way."""
 
@@ -52,16 +54,6 @@ Met = dict[str, float]
 """The UIDs of reservations of ours that were in the way, and since when, on the monotonic clock."""
 Seen = tuple[str, str]
 """Name and revision of a reservation."""
-
-
-class Reserved(NamedTuple):
-    """What came of reserving the addresses that a write gives."""
-
-    made: list[Seen]
-    handed_on: list[tuple[Seen, Owner]]
-    """Those of pods whose addresses the same write frees, with the pods."""
-    foreign: list[Given]
-    """The offsets that others hold."""
 
 
 class Reservations:
@@ -74,10 +66,11 @@ class Reservations:
         """What the last write of a block was given up for."""
 
     def held(self, key: BlockKey, freed: Sequence[Given], deadline: Deadline) -> list[Seen]:
-        """The reservations of addresses that are to be freed, where they are of the same pod.
+        """The reservations of addresses that are to be freed, where they are of the same pod or of ours.
 
-        To be asked before the block is written: from then on they may be those of the next pod. What cannot
-        be read waits for a repair.
+        One of ours that names another pod was handed on by a write that was not done. To be asked before the
+        block is written: from then on they may be those of the next pod. What cannot be read waits for a
+        repair.
         """
         found = []
         for offset, owner in freed:
@@ -86,19 +79,21 @@ class Reservations:
                 content = name and self._resources.get(RESERVATIONS, name, deadline)
             except WhereaboutsError:
                 continue
-            if content and (content.get("spec") or {}).get("podref") == owner.pod_ref:
+            if content and (_is_ours(content) or _pod_of(content) == owner.pod_ref):
                 found.append(_seen(content["metadata"]))
         return found
 
     def reserve(
         self, key: BlockKey, given: Sequence[Given], freed: Mapping[int, Owner], deadline: Deadline
-    ) -> Reserved:
-        """Reserve the addresses that a write of a block gives; ``freed`` are those that it takes from a pod.
+    ) -> tuple[list[Seen], list[Given]]:
+        """Reserve the addresses that a write gives: the reservations that were made, and what others hold.
 
-        Raises Conflict where calls on their way have some of them: the block will say more. Where it fails,
-        all is given back.
+        ``freed`` are those that the same write takes from a pod: their reservations are handed on. Raises
+        Conflict where calls on their way have some of them: the block will say more. Where it fails, what it
+        made is deleted.
         """
-        reserved = Reserved([], [], [])
+        made: list[Seen] = []
+        foreign: list[Given] = []
         met = self._met.pop(key, {}) if given else {}
         on_the_way: Conflict | None = None
         try:
@@ -106,22 +101,24 @@ class Reservations:
                 name = reservation_name(key.space.network_name, key.address(offset))
                 if name is None:
                     continue  # the Go plugin cannot reserve it either, nor give it
+                gone = freed.get(offset)
                 try:
                     if on_the_way is not None:
-                        self._meet(key, name, owner, met, deadline)
+                        content = self._resources.get(RESERVATIONS, name, deadline)
+                        self._judge(key, content, owner, gone, met)
                         continue
-                    holder = self._reserve(key, name, owner, freed.get(offset), reserved, met, deadline)
+                    holder = self._reserve(key, name, owner, gone, made, met, deadline)
                 except Conflict as conflict:
                     on_the_way = conflict  # the others are looked at, so that all are waited for at once
                     continue
                 if holder is not None:
-                    reserved.foreign.append((offset, holder))
+                    foreign.append((offset, holder))
             if on_the_way is not None:
                 raise on_the_way
         except BaseException:
-            self.give_back(reserved, deadline)
+            self.drop(made, deadline)
             raise
-        return reserved
+        return made, foreign
 
     def _reserve(
         self,
@@ -129,7 +126,7 @@ class Reservations:
         name: str,
         owner: Owner,
         gone: Owner | None,
-        reserved: Reserved,
+        made: list[Seen],
         met: Met,
         deadline: Deadline,
     ) -> Owner | None:
@@ -137,62 +134,56 @@ class Reservations:
         while True:
             try:
                 metadata = self._resources.create(RESERVATIONS, _of_ours(name, owner), deadline)
-            except (Conflict, Unsettled):
+            except (Conflict, Unsettled) as error:
                 content = self._resources.get(RESERVATIONS, name, deadline)
+                if content is None and isinstance(error, Unsettled):
+                    raise
             else:
-                reserved.made.append(_seen(metadata))
+                made.append(_seen(metadata))
                 return None
-            if content is None:
-                continue
-            holder = _holder(content, owner)
-            same = _same(holder, owner)
-            if not same and (gone is None or holder.pod_ref != gone.pod_ref):
-                self._wait_if_on_the_way(key, content["metadata"], met)
+            holder = self._judge(key, content, owner, gone, met)
+            if holder is not None:
                 return holder
-            if same and _of_another_sandbox(content["metadata"], owner):
-                self._wait_if_on_the_way(key, content["metadata"], met)
-            try:
-                taken = self._take(_seen(content["metadata"]), owner, deadline)
-            except (Conflict, NotFound, Unsettled):
-                continue
-            if not same and gone is not None:
-                reserved.handed_on.append((taken, gone))
-            return None  # whoever made it may have a record of it after all, so it is not given back
+            if content is not None and self._take(_seen(content["metadata"]), owner, deadline):
+                return None  # whoever made it may have a record of it after all: it is none of ``made``
+            deadline.pause(_PAUSE, _changing(name))
 
-    def _meet(self, key: BlockKey, name: str, owner: Owner, met: Met, deadline: Deadline) -> None:
-        """Look at a reservation that is not made in this try, so that its time begins."""
-        content = self._resources.get(RESERVATIONS, name, deadline)
-        if content is not None and not _same(_holder(content, owner), owner):
+    def _judge(self, key: BlockKey, content: Any, owner: Owner, gone: Owner | None, met: Met) -> Owner | None:
+        """Who has a reservation that ``owner`` may not take; None if it may. Conflict if time will tell."""
+        if content is None:
+            return None
+        holder = holder_of(content, owner.range, int(time()))
+        same = holder.pod_ref == owner.pod_ref and same_holder(holder, owner)
+        if same and not _of_another_sandbox(content["metadata"], owner):
+            return None
+        if not same and gone is not None and (_is_ours(content) or holder.pod_ref == gone.pod_ref):
+            return None  # the record of the pod that is gone is what the write is conditional on
+        if _is_ours(content):
             self._wait_if_on_the_way(key, content["metadata"], met)
+        return None if same else holder
 
-    def _take(self, seen: Seen, owner: Owner, deadline: Deadline) -> Seen:
-        """Make a reservation that of ``owner``, if it is as it was seen."""
+    def _take(self, seen: Seen, owner: Owner, deadline: Deadline) -> bool:
+        """Make a reservation that of ``owner``, if it is as it was seen; False if it is not, or who knows."""
         name, revision = seen
         content = _of_ours(name, owner)
         content["metadata"]["resourceVersion"] = revision
         content["metadata"]["annotations"][TAKEN] = os.urandom(8).hex()
         content["spec"] = {"ifname": None, "containerid": None, **content["spec"]}
-        return _seen(self._resources.merge(RESERVATIONS, name, content, deadline))
+        try:
+            self._resources.merge(RESERVATIONS, name, content, deadline)
+        except (Conflict, NotFound, Unsettled):
+            return False
+        return True
 
     def _wait_if_on_the_way(self, key: BlockKey, metadata: Any, met: Met) -> None:
-        """Raise Conflict if a reservation is one of ours that this block's calls did not meet for long."""
-        if not OURS.items() <= (metadata.get("labels") or {}).items():
-            return
+        """Raise Conflict for one of ours that this block's calls did not meet for long."""
         now, uid = monotonic(), metadata["uid"]
         since = met.setdefault(uid, now)
         if now - since < ON_THE_WAY_SECONDS:
             if len(self._met) >= MAX_MET:
                 self._met.clear()  # they are waited for anew
             self._met[key] = met
-            raise Conflict(f"reservation {metadata['name']} is being made or deleted by another call")
-
-    def give_back(self, reserved: Reserved, deadline: Deadline) -> None:
-        """Undo what was reserved for a write that was not done."""
-        grace = deadline.grace(5.0)
-        for seen, gone in reserved.handed_on:
-            with suppress(WhereaboutsError):
-                self._take(seen, gone, grace)
-        self.drop(reserved.made, deadline)
+            raise Conflict(_changing(metadata["name"]))
 
     def drop(self, reservations: Iterable[Seen], deadline: Deadline) -> None:
         """Delete reservations that nobody needs any more. What cannot be deleted waits for a repair."""
@@ -202,10 +193,9 @@ class Reservations:
                 self._resources.delete(RESERVATIONS, name, grace, revision=revision)
 
     def listed(self, deadline: Deadline) -> Iterator[tuple[str, str, str]]:
-        """Name, UID and pod reference of every reservation."""
+        """Name, revision and pod reference of every reservation."""
         for content in self._resources.list(RESERVATIONS, deadline):
-            metadata = content["metadata"]
-            yield metadata["name"], metadata["uid"], (content.get("spec") or {}).get("podref") or ""
+            yield *_seen(content["metadata"]), _pod_of(content)
 
 
 def _of_ours(name: str, owner: Owner) -> dict[str, Any]:
@@ -218,12 +208,16 @@ def _seen(metadata: Any) -> Seen:
     return metadata["name"], metadata["resourceVersion"]
 
 
-def _holder(content: Any, owner: Owner) -> Owner:
-    return holder_of(content, owner.range, int(time()))
+def _pod_of(content: Any) -> str:
+    return (content.get("spec") or {}).get("podref") or ""
 
 
-def _same(holder: Owner, owner: Owner) -> bool:
-    return holder.pod_ref == owner.pod_ref and same_holder(holder, owner)
+def _is_ours(content: Any) -> bool:
+    return OURS.items() <= (content["metadata"].get("labels") or {}).items()
+
+
+def _changing(name: str) -> str:
+    return f"reservation {name} is being made or deleted by another call"
 
 
 def _of_another_sandbox(metadata: Any, owner: Owner) -> bool:
@@ -255,12 +249,12 @@ def given_and_freed(before: Block, after: Block) -> tuple[list[Given], list[Give
 def unaccounted(
     listed: Sequence[tuple[str, str, str]], held: Iterable[tuple[str, Address]]
 ) -> Iterator[tuple[str, str]]:
-    """Name and UID of reservations whose address nobody holds.
+    """Name and revision of reservations whose address nobody holds.
 
     ``held`` has network names and addresses, of blocks and of the Go plugin's pools, read after the
     reservations were listed. One of another pod than the holder's keeps the address from others all the same.
     """
     expected = {reservation_name(network_name, address) for network_name, address in held}
-    for name, uid, _ in listed:
+    for name, revision, _ in listed:
         if name not in expected:
-            yield name, uid
+            yield name, revision

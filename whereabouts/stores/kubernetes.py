@@ -171,9 +171,9 @@ class KubernetesStore:
         given, freed = given_and_freed(before, block)
         others = dict(given).keys()
         held = reservations.held(key, [one for one in freed if one[0] not in others], deadline)
-        reserved = reservations.reserve(key, given, dict(freed), deadline)
+        made, foreign = reservations.reserve(key, given, dict(freed), deadline)
         try:
-            if foreign := reserved.foreign:
+            if foreign:
                 for offset, holder in foreign:
                     before = before.with_owner(offset, holder)
                 self._write_block(previous, before, deadline)
@@ -182,7 +182,7 @@ class KubernetesStore:
         except Unsettled:
             raise  # it may have been done: a reservation too many is repaired, one too few is not
         except WhereaboutsError:
-            reservations.give_back(reserved, deadline)
+            reservations.drop(made, deadline)
             raise
         reservations.drop(held, deadline)
         return stored
