@@ -137,6 +137,17 @@ def is_reservation_delete(request: Request) -> bool:
     return request.method == "DELETE" and "overlappingrangeipreservations" in request.path
 
 
+def die_behind_the_reservations(store: KubernetesStore, call: Callable[[], object]) -> None:
+    """Make a call that is killed when its reservations are made, and before its block is written."""
+
+    def die(request: Request) -> None:
+        if request.method != "POST":
+            raise Killed
+
+    with recorded(store, die), pytest.raises(Killed):
+        call()
+
+
 @contextmanager
 def ahead(
     one: KubernetesStore, at: Callable[[Request], bool], call: Callable[[], list[str]]
@@ -389,13 +400,7 @@ class AdoptionContract:
         self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         one, two, wanted = two_that_know_the_block(cluster)
-
-        def die(request: Request) -> None:
-            if request.method != "POST":
-                raise Killed
-
-        with recorded(one, die), pytest.raises(Killed):
-            add(one, wanted, pod(2))
+        die_behind_the_reservations(one, lambda: add(one, wanted, pod(2)))
         monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.2)
         assert add(two, wanted, pod(3)) == ["10.0.0.4"]
         assert ("10.0.0.3", "default/pod-2") in allocations(two)
@@ -573,13 +578,8 @@ class AdoptionContract:
         self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         one, two, _ = two_that_know_the_block(cluster)
-
-        def die(request: Request) -> None:
-            if request.method != "POST":
-                raise Killed
-
-        with recorded(one, die), pytest.raises(Killed):
-            DirectCommitter(one).commit(FIRST, instead(pod(9), pod(2), pod(3)), Deadline(SOON))
+        both = instead(pod(9), pod(2), pod(3))
+        die_behind_the_reservations(one, lambda: DirectCommitter(one).commit(FIRST, both, Deadline(SOON)))
         assert len(cluster.reservations()) == 4
         monkeypatch.setattr("whereabouts.stores.kube_reservations.ON_THE_WAY_SECONDS", 0.2)
         DirectCommitter(two).commit(FIRST, instead(pod(9), pod(7), pod(8)), Deadline(SOON))
@@ -679,13 +679,7 @@ class AdoptionContract:
 
     def test_a_repair_leaves_a_reservation_that_was_taken_over_meanwhile(self, cluster: Cluster) -> None:
         one, two, wanted = two_that_know_the_block(cluster)
-
-        def die(request: Request) -> None:
-            if request.method != "POST":
-                raise Killed
-
-        with recorded(one, die), pytest.raises(Killed):
-            add(one, wanted, pod(2))
+        die_behind_the_reservations(one, lambda: add(one, wanted, pod(2)))
         repairing = cluster.open(coexist=True)
         with ahead(repairing, is_reservation_delete, lambda: add(two, wanted, pod(2))) as second:
             assert repair_reservations(repairing, Deadline(SOON)) == []
