@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from whereabouts.deadline import Deadline
 from whereabouts.stores.kube_api import (
@@ -69,17 +70,11 @@ class Resources:
         request = Request("PATCH", self.path(plural, name), operations, JSON_PATCH, METADATA)
         return self.api.send(request, deadline)["metadata"]
 
-    def delete(
-        self, plural: str, name: str, deadline: Deadline, *, uid: str = "", revision: str = ""
-    ) -> bool:
-        """Delete an object, where it is the one of ``uid`` and ``revision``; False if there is none."""
-        conditions = {"uid": uid, "resourceVersion": revision}
-        body = {"preconditions": {name: value for name, value in conditions.items() if value}}
-        try:
+    def delete(self, plural: str, name: str, deadline: Deadline, *, revision: str = "") -> None:
+        """Delete an object, where it is as it was at ``revision`` if one is given; it may be gone already."""
+        body = {"preconditions": {"resourceVersion": revision} if revision else {}}
+        with suppress(NotFound):
             self.api.send(Request("DELETE", self.path(plural, name), body), deadline)
-        except NotFound:
-            return False
-        return True
 
     def list(
         self, plural: str, deadline: Deadline, *, selector: str = "", metadata_only: bool = False
